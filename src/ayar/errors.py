@@ -1,0 +1,54 @@
+"""Every error a caller can meet, as one tree.
+
+AyarError
+├── SpaceError         a hyperparameter, a space or a configuration is malformed   (ValueError)
+├── DataError          a data file or a split cannot be used                       (ValueError)
+├── ObjectiveError     the user's training broke its contract
+├── MoveError          a move was told twice, out of order or by a stranger        (ValueError)
+├── LedgerError        the ledger cannot be opened, read or written
+│   └── NotInLedger    it holds no such study or trial                             (KeyError)
+├── NotEnoughEvidence  too few measurements to conclude anything
+└── MissingExtra       an optional part of Ayar is not installed                   (ImportError)
+
+Each message names the culprit, its value, the likely cause and the next move.
+"""
+
+
+class AyarError(Exception):
+    """Base of every error Ayar raises on purpose; the command line prints it in one line."""
+
+    def __str__(self) -> str:
+        # KeyError would show the message in quotes.
+        return str(self.args[0]) if self.args else ""
+
+
+class SpaceError(AyarError, ValueError):
+    """A hyperparameter, a space or a configuration is malformed."""
+
+
+class DataError(AyarError, ValueError):
+    """A data file or a split cannot be used."""
+
+
+class ObjectiveError(AyarError):
+    """The user's training broke its contract: what it yields cannot be read as a measurement."""
+
+
+class MoveError(AyarError, ValueError):
+    """What was told does not answer an outstanding move."""
+
+
+class LedgerError(AyarError):
+    """The ledger cannot be opened, read or written."""
+
+
+class NotInLedger(LedgerError, KeyError):
+    """The ledger holds no such study or trial."""
+
+
+class NotEnoughEvidence(AyarError):
+    """Too few measurements to conclude anything."""
+
+
+class MissingExtra(AyarError, ImportError):
+    """An optional part of Ayar is not installed."""

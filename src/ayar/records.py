@@ -1,0 +1,297 @@
+"""What Ayar knows, as frozen records that check themselves when they are built.
+
+A trial's life, every arrow an appended event::
+
+    running --slice done--> paused --continued--> running --horizon reached, or ended by itself--> completed
+    running --non-finite loss--> diverged
+    running --raised, killed, hung--> failed
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+import numpy as np
+
+from ayar.seeds import Purpose
+
+Configuration = dict[str, Any]
+"""One value for each active hyperparameter: numbers, strings, booleans, or a list of them (``PerLayer``)."""
+
+
+def config_key(config: Mapping[str, Any]) -> str:
+    """A text that is equal for equal configurations, whatever the order of their keys.
+
+    >>> config_key({"b": 2, "a": [1]}) == config_key({"a": (1,), "b": 2})
+    True
+    """
+    return json.dumps(config, sort_keys=True, default=str)
+
+
+class State(StrEnum):
+    """Where a trial stands; see the drawing at the top of this module."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    DIVERGED = "diverged"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """What one step of training gave.
+
+    Attributes:
+        step: Units of training done so far, usually epochs. 0 is the untrained net.
+        loss: The number Ayar minimises; the negated metric where the study maximises. Non-finite: diverged.
+        cost_s: Seconds this step took, its evaluation included.
+        metrics: Everything that was measured, as the objective named it and with its own sign.
+    """
+
+    step: int
+    loss: float
+    cost_s: float = 0.0
+    metrics: Mapping[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.step < 0:
+            raise ValueError(f"A measurement's step counts from 0 (the untrained net), got {self.step}.")
+        if not self.cost_s >= 0:
+            raise ValueError(f"cost_s is seconds spent and cannot be {self.cost_s}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Curve:
+    """The measurements of one trial, ordered by step."""
+
+    measurements: tuple[Measurement, ...] = ()
+
+    def __post_init__(self) -> None:
+        steps = [m.step for m in self.measurements]
+        for earlier, later in zip(steps, steps[1:], strict=False):
+            if later <= earlier:
+                raise ValueError(f"A curve's steps must rise, got {later} after {earlier}.")
+
+    def __len__(self) -> int:
+        return len(self.measurements)
+
+    def __iter__(self) -> Iterator[Measurement]:
+        return iter(self.measurements)
+
+    @property
+    def last_step(self) -> int:
+        """The last step measured; 0 before any."""
+        return self.measurements[-1].step if self.measurements else 0
+
+    @property
+    def cost_s(self) -> float:
+        """Seconds spent on all steps."""
+        return math.fsum(m.cost_s for m in self.measurements)
+
+    @property
+    def trained(self) -> tuple[Measurement, ...]:
+        """The measurements after step 0: a score of the untrained net says nothing about a configuration."""
+        return tuple(m for m in self.measurements if m.step > 0)
+
+    @property
+    def best(self) -> Measurement | None:
+        """The trained measurement with the least finite loss, the earliest among equals; None without any."""
+        finite = [m for m in self.trained if math.isfinite(m.loss)]
+        return min(finite, key=lambda m: m.loss) if finite else None
+
+    def loss_at(self, step: int) -> float | None:
+        """The loss at the last trained step up to ``step``; None where the curve is shorter."""
+        if self.last_step < step:
+            return None
+        return next((m.loss for m in reversed(self.trained) if m.step <= step), None)
+
+    def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values of one metric, each of shape ``(n,)``, where it was measured. ``"loss"`` is the loss.
+
+        >>> Curve((Measurement(1, 0.5, metrics={"train_probe": 2.0}), Measurement(2, 0.4))).metric("train_probe")
+        (array([1]), array([2.]))
+        """
+        pairs = [
+            (m.step, m.loss if name == "loss" else m.metrics[name])
+            for m in self.measurements
+            if name == "loss" or name in m.metrics
+        ]
+        steps, values = zip(*pairs, strict=True) if pairs else ((), ())
+        return np.array(steps, dtype=int), np.array(values, dtype=float)
+
+    def extended(self, more: Iterable[Measurement]) -> Curve:
+        """This curve with later measurements appended."""
+        return Curve((*self.measurements, *more))
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """What to do next: train ``trial`` from ``start_step`` to ``stop_step``. ``start_step`` 0 starts it."""
+
+    trial: int
+    config: Configuration
+    seed: int
+    start_step: int
+    stop_step: int
+    purpose: Purpose = Purpose.SEARCH
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.start_step < self.stop_step:
+            raise ValueError(f"A move goes forward, got steps {self.start_step} to {self.stop_step}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """One configuration trained with one seed.
+
+    Attributes:
+        id: Number of the trial in its study, from 0.
+        target_step: Where its latest move is to stop.
+        ended: No move is outstanding and none can follow: the horizon is reached, or training ended by itself.
+        error: Why it failed, with the last lines of its output; None otherwise.
+        waste_s: Seconds spent without a measurement to show for them (failures).
+    """
+
+    id: int
+    config: Configuration
+    seed: int
+    purpose: Purpose = Purpose.SEARCH
+    curve: Curve = Curve()
+    target_step: int = 0
+    ended: bool = False
+    error: str | None = None
+    waste_s: float = 0.0
+
+    @property
+    def diverged(self) -> bool:
+        """Whether its loss became infinite or NaN."""
+        return any(not math.isfinite(m.loss) for m in self.curve)
+
+    @property
+    def state(self) -> State:
+        """Where the trial stands."""
+        if self.error is not None:
+            return State.FAILED
+        if self.diverged:
+            return State.DIVERGED
+        if self.ended:
+            return State.COMPLETED
+        return State.RUNNING if self.target_step > self.curve.last_step else State.PAUSED
+
+    @property
+    def loss(self) -> float:
+        """The least loss on its curve; infinite for a failed, diverged or untrained trial."""
+        best = self.curve.best
+        return math.inf if best is None or self.error is not None or self.diverged else best.loss
+
+    @property
+    def cost_s(self) -> float:
+        """Seconds spent on it, failures included."""
+        return self.curve.cost_s + self.waste_s
+
+
+class Confidence(StrEnum):
+    """How far the evidence lies beyond its thresholds, and how many signals agree."""
+
+    WEAK = "weak"
+    MEDIUM = "medium"
+    STRONG = "strong"
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """One signal that speaks for a verdict: its name, its value, and the threshold it crossed."""
+
+    signal: str
+    value: float
+    threshold: float
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What a curve says.
+
+    Attributes:
+        name: One of ``ayar.curves.VERDICTS``: ``"healthy"``, ``"diverging"``, ``"too high"``, ...
+        confidence: How sure the rule is.
+        evidence: The signals it rests on; empty for ``"no clear fault"``.
+        steps: First and last step of the place on the curve that shows it.
+        sentence: The verdict in words a beginner understands.
+    """
+
+    name: str
+    confidence: Confidence
+    sentence: str
+    evidence: tuple[Evidence, ...] = ()
+    steps: tuple[int, int] = (0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Advice:
+    """A next move that can be put to the test.
+
+    Attributes:
+        verdict: Name of the verdict it follows from.
+        changes: Hyperparameter -> the value to try, inside the space. Empty: nothing to change.
+        because: The reason in one sentence.
+        widen: Hyperparameters whose wanted value lies outside the space, with that value.
+    """
+
+    verdict: str
+    because: str
+    changes: Configuration = field(default_factory=dict)
+    widen: Configuration = field(default_factory=dict)
+
+
+class ScoreKind(StrEnum):
+    """Where a score comes from. It is printed beside every score."""
+
+    SEARCH_BEST = "search-best (optimistic)"
+    RERANKED = "re-ranked"
+    FRESH_SEED = "fresh-seed"
+    TEST = "test"
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """A score with its kind and its 95 % interval, in the metric's own sign.
+
+    Attributes:
+        values: One reading per seed, shape ``(n,)``.
+        low: Lower end of the 95 % t interval of the mean; equals ``mean`` for fewer than two readings.
+        high: Upper end.
+    """
+
+    kind: ScoreKind
+    mean: float
+    low: float
+    high: float
+    values: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Winner:
+    """The configuration chosen after confirmation on fresh seeds, with what is known of it.
+
+    Attributes:
+        trial: The search trial it comes from.
+        config: Its configuration.
+        stop_step: Steps to train, read from the curves; at most the horizon.
+        scores: By kind; only those that exist.
+        compared: Fresh-seed scores of the runner-up and of the default, by name.
+        tied: Search trials that the re-ranking cannot tell from the winner.
+    """
+
+    trial: int
+    config: Configuration
+    stop_step: int
+    metric: str
+    scores: Mapping[ScoreKind, Score]
+    compared: Mapping[str, Score] = field(default_factory=dict)
+    tied: Sequence[int] = ()

@@ -1,0 +1,61 @@
+"""The contract every searcher keeps.
+
+A searcher is a pure function of the problem and the history: no hidden memory, so a study resumed from its
+ledger goes on exactly as if it had never stopped. Outstanding moves are in the history as running trials.
+
+A worked sequence, with two workers::
+
+    propose(problem, [], 2)                    -> two new configurations
+    propose(problem, [0 running, 1 paused], 1) -> continue 1, or a third configuration; never 0 again
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ayar.records import Configuration, Purpose, Trial
+from ayar.space import Space
+
+SEARCH_DATA = frozenset({Purpose.SEARCH, Purpose.ATTEMPT})
+"""Purposes whose trials a searcher may learn from; confirmation data is not for searching."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What is searched.
+
+    Attributes:
+        space: Where configurations come from.
+        horizon: The largest step.
+        seed: The study's seed; every random choice derives from it.
+        sliceable: Whether a training can be stopped before the horizon and continued later.
+    """
+
+    space: Space
+    horizon: int
+    seed: int = 0
+    sliceable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """Train ``config`` up to ``stop_step``: as a new trial, or as a continuation of ``trial``."""
+
+    config: Configuration
+    stop_step: int
+    trial: int | None = None
+
+
+class Searcher(Protocol):
+    """Proposes moves from the history."""
+
+    def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
+        """Up to ``n`` proposals; fewer, even none, when all that is left waits for outstanding moves.
+
+        The same arguments give the same proposals; ``history`` is left as it was; a configuration that is
+        already in it is not proposed as a new trial; only ``problem.space.candidates`` are, where there are any.
+        No proposals while nothing is outstanding means that the space is exhausted.
+        """
+        ...
