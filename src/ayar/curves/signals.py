@@ -1,0 +1,170 @@
+"""Numbers that describe the shape of one cost curve, whatever its unit.
+
+Every signal is a ratio of differences of the loss, so multiplying the loss by a positive constant or adding one
+changes nothing. A curve is first thinned to about 100 points: the total variation grows with their number.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+POINTS = 101
+"""A curve is read at this many evenly spaced steps, at most."""
+
+RESOLUTION = 1e-5
+"""A loss that moves by less than this share of its size moves no more than single precision's rounding."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """The shape of one curve. ``fall`` below is the loss at its first step less the least smoothed loss.
+
+    Only ``nonfinite_step`` looks at the whole curve; the rest describes the part before it.
+
+    Attributes:
+        points: Finite points that were read, after thinning.
+        steps: First and last of their steps.
+        nonfinite_step: The first step whose value is infinite or NaN; None without one.
+        moved: Whether the loss moved by more than rounding.
+        gain_end: Share of the net fall gained in the last tenth of the steps; 0 when it fell on balance nowhere.
+        gain_end_z: That gain in standard errors.
+        drawdown: Worst rise above the best value so far, as a share of the fall; infinite for a loss that only rose.
+        drawdown_steps: Where that rise begins and where it is worst.
+        regress: What was lost again at the end, as a share of the fall; 1 and more: it ends no lower than it began.
+        tvr: Total variation over net change: 1 is monotone, 6 goes up and down a lot.
+        t90: Share of the steps after which nine tenths of the net fall were reached; 1 when it did not fall.
+        noise: Spread of neighbouring points in the last fifth, as a share of the fall.
+        end: Median of the last tenth, in the unit of the loss.
+        end_error: Standard error of ``end``, in the unit of the loss.
+        spikes: Steps at which the loss jumped and soon came back.
+    """
+
+    points: int = 0
+    steps: tuple[int, int] = (0, 0)
+    nonfinite_step: int | None = None
+    moved: bool = False
+    gain_end: float = 0.0
+    gain_end_z: float = 0.0
+    drawdown: float = 0.0
+    drawdown_steps: tuple[int, int] = (0, 0)
+    regress: float = 0.0
+    tvr: float = 1.0
+    t90: float = 1.0
+    noise: float = 0.0
+    end: float = math.nan
+    end_error: float = 0.0
+    spikes: tuple[int, ...] = ()
+
+
+def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
+    """The signals of a curve given by rising ``steps`` and ``values``, both of shape ``(n,)``; any n, any values.
+
+    >>> falling = signals(np.arange(101), 0.9 ** np.arange(101))
+    >>> round(falling.t90, 2), falling.drawdown, round(falling.tvr, 2)
+    (0.24, 0.0, 1.0)
+    """
+    bad = np.flatnonzero(~np.isfinite(values))
+    nonfinite_step = int(steps[bad[0]]) if len(bad) else None
+    finite = bad[0] if len(bad) else len(values)
+    steps, values = thin(steps[:finite], values[:finite])
+    n = len(values)
+    if n == 0:
+        return Signals(nonfinite_step=nonfinite_step)
+
+    scale = float(np.abs(values).max()) or 1.0  # differences of huge losses would overflow without it
+    y = values / scale
+    smooth = trailing_median(y, max(3, n // 20))
+    tenth = min(max(3, n // 10), max(1, n // 2))
+    end, before = float(np.median(y[-tenth:])), float(np.median(y[-2 * tenth : -tenth] if n > 1 else y))
+    fall, net = float(y[0] - smooth.min()), float(y[0] - end)
+    error = _median_error(y[-2 * tenth :], tenth)
+
+    best_so_far = np.minimum.accumulate(y)
+    worst = int(np.argmax(y - best_so_far))
+    best = int(np.argmin(y[: worst + 1]))
+    reached = np.flatnonzero(smooth <= y[0] - 0.9 * net) if net > 0 else np.array([], dtype=int)
+    late_moves = np.diff(y[-max(3, n // 5) :])
+    noise = (
+        1.4826 * float(np.median(np.abs(late_moves - np.median(late_moves)))) / math.sqrt(2) if n > 2 else 0.0
+    )
+    return Signals(
+        points=n,
+        steps=(int(steps[0]), int(steps[-1])),
+        nonfinite_step=nonfinite_step,
+        moved=bool(np.ptp(y) > RESOLUTION),
+        # Short curves need more than a tenth of their points for a median; the gain stays that of one tenth.
+        gain_end=_ratio(before - end, net) * min(1.0, n / 10 / tenth) if net > 0 else 0.0,
+        gain_end_z=_ratio(before - end, math.sqrt(2) * error),
+        drawdown=_ratio(float(y[worst] - best_so_far[worst]), fall),
+        drawdown_steps=(int(steps[best]), int(steps[worst])),
+        regress=_ratio(end - float(smooth.min()), fall),
+        tvr=_ratio(float(np.abs(np.diff(y)).sum()), abs(net)) or 1.0,
+        t90=float((steps[reached[0]] - steps[0]) / (steps[-1] - steps[0])) if len(reached) and n > 1 else 1.0,
+        noise=_ratio(noise, fall),
+        end=end * scale,
+        end_error=error * scale,
+        spikes=tuple(int(steps[i]) for i in _spikes(y, max(6 * noise, 0.05 * fall))),
+    )
+
+
+def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The points nearest to ``POINTS`` evenly spaced steps; the curve itself where it has no more."""
+    if len(steps) <= POINTS:
+        return steps, values
+    wanted = np.linspace(steps[0], steps[-1], POINTS)
+    after = np.clip(np.searchsorted(steps, wanted), 1, len(steps) - 1)
+    nearest = np.unique(after - (wanted - steps[after - 1] < steps[after] - wanted))
+    return steps[nearest], values[nearest]
+
+
+def trailing_median(y: np.ndarray, width: int) -> np.ndarray:
+    """The median of each value and the ``width - 1`` before it, shape ``(n,)``; the first value stands for those."""
+    padded = np.concatenate([np.full(width - 1, y[0]), y])
+    return np.asarray(np.median(sliding_window_view(padded, width), axis=1))
+
+
+def _ratio(part: float, whole: float) -> float:
+    """``part / whole`` with a nothing of nothing being 0 and a something of nothing infinite."""
+    if abs(part) <= 1e-12:  # rounding of values scaled to 1
+        return 0.0
+    return part / whole if whole > 1e-12 else math.copysign(math.inf, part)
+
+
+def _median_error(tail: np.ndarray, count: int) -> float:
+    """Standard error of the median of ``count`` points, from the scatter of ``tail`` about its own line.
+
+    Neighbouring points resemble one another, so ``count`` is divided by the correlation time of a first-order
+    autoregression.
+    """
+    if len(tail) < 4:
+        return 0.0
+    x = np.arange(len(tail)) - (len(tail) - 1) / 2
+    rest = tail - tail.mean() - x * (x @ tail) / (x @ x)
+    variance = float(rest @ rest) / (len(tail) - 2)
+    if variance <= 1e-24:
+        return 0.0
+    correlation = min(max(float(rest[1:] @ rest[:-1] / (rest @ rest)), 0.0), 0.8)
+    return 1.2533 * math.sqrt(variance / count * (1 + correlation) / (1 - correlation))
+
+
+def _spikes(y: np.ndarray, height: float) -> list[int]:
+    """Where the loss rises ``height`` above the median before it and is back within a twentieth of the points."""
+    width = max(3, len(y) // 20)
+    if len(y) <= 2 * width or height <= 0:
+        return []
+    level = trailing_median(y, width)
+    tops, i = [], 1
+    while i < len(y):
+        limit = level[i - 1] + height
+        if y[i] <= limit:
+            i += 1
+            continue
+        back = np.flatnonzero(y[i : i + width + 1] <= limit)
+        if len(back):
+            tops.append(i + int(np.argmax(y[i : i + back[0]])))
+        i += int(back[0]) if len(back) else width
+    return tops
