@@ -1,0 +1,164 @@
+"""The ledger's tables and the named steps that bring an older ledger up to date.
+
+Rows are only ever inserted. What a trial is now follows from its rows by replay (``store.py``)::
+
+    studies 1--n trials 1--n moves         asked: train from start_step to stop_step
+                        1--n measurements  one row per step: a step is there once by construction
+                        1--n endings       how a move ended
+            1--n notes                     whatever else happened, by kind
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Connection,
+    Double,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    MetaData,
+    Table,
+    Text,
+    func,
+    insert,
+    inspect,
+    select,
+)
+
+TABLES = MetaData()
+
+ayar_migrations = Table(
+    "ayar_migrations",
+    TABLES,
+    Column("version", Integer, primary_key=True, autoincrement=False),
+    Column("name", Text, nullable=False),
+    Column("applied_at", Text, nullable=False),
+)
+
+studies = Table(
+    "studies",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("name", Text, nullable=False, unique=True),
+    Column("spec", Text, nullable=False),  # JSON
+    Column("created_at", Text, nullable=False),
+)
+
+trials = Table(
+    "trials",
+    TABLES,
+    Column("study", Integer, ForeignKey("studies.id"), primary_key=True),
+    Column("trial", Integer, primary_key=True),
+    Column("config", Text, nullable=False),  # JSON
+    Column("seed", BigInteger, nullable=False),
+    Column("purpose", Text, nullable=False),
+    Column("created_at", Text, nullable=False),
+    sqlite_with_rowid=False,
+)
+
+
+def _of_a_trial() -> tuple[Column[int], Column[int], ForeignKeyConstraint]:
+    """The columns by which a row belongs to a trial."""
+    return (
+        Column("study", Integer, nullable=False),
+        Column("trial", Integer, nullable=False),
+        ForeignKeyConstraint(["study", "trial"], ["trials.study", "trials.trial"]),
+    )
+
+
+moves = Table(
+    "moves",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    *_of_a_trial(),
+    Column("start_step", Integer, nullable=False),
+    Column("stop_step", Integer, nullable=False),
+    Column("asked_at", Text, nullable=False),
+    Column("session", Text, nullable=False),  # the opening of the ledger that asked
+    Index("moves_of_trial", "study", "trial"),
+)
+
+# Without rowid a curve lies together on disk in the order of its steps, and the key costs no second tree.
+measurements = Table(
+    "measurements",
+    TABLES,
+    Column("study", Integer, primary_key=True),
+    Column("trial", Integer, primary_key=True),
+    Column("step", Integer, primary_key=True),
+    Column("loss", Double),  # NULL is NaN: SQLite has no other way to keep it
+    Column("cost_s", Double, nullable=False),
+    Column("metrics", Text, nullable=False),  # JSON, with Python's NaN and Infinity
+    ForeignKeyConstraint(["study", "trial"], ["trials.study", "trials.trial"]),
+    sqlite_with_rowid=False,
+)
+
+endings = Table(
+    "endings",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    *_of_a_trial(),
+    Column("move", Integer, ForeignKey("moves.id"), nullable=False, unique=True),
+    Column("stop_step", Integer, nullable=False),  # the last step measured by then
+    Column("ended", Boolean, nullable=False),
+    Column("error", Text),
+    Column("waste_s", Double, nullable=False),
+    Column("at", Text, nullable=False),
+    Index("endings_of_trial", "study", "trial"),
+)
+
+notes = Table(
+    "notes",
+    TABLES,
+    Column("id", Integer, primary_key=True),
+    Column("study", Integer, ForeignKey("studies.id"), nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("body", Text, nullable=False),  # JSON
+    Column("at", Text, nullable=False),
+    Index("notes_of_study", "study", "kind"),
+)
+
+
+def now() -> str:
+    """The present moment in UTC, as the ledger writes it."""
+    return datetime.now(UTC).isoformat(timespec="microseconds")
+
+
+Migration = Callable[[Connection], None]
+
+
+def first_tables(connection: Connection) -> None:
+    """Version 1: every table."""
+    TABLES.create_all(connection)
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables,)
+"""Migration number n, counted from 1, makes version n of version n - 1."""
+
+
+def version(connection: Connection) -> int:
+    """The schema version of the open ledger; 0 where there is none."""
+    if not inspect(connection).has_table(ayar_migrations.name):
+        return 0
+    return connection.scalar(select(func.max(ayar_migrations.c.version))) or 0
+
+
+def migrate(connection: Connection, migrations: Sequence[Migration] = MIGRATIONS) -> None:
+    """Bring the ledger to the newest version, inside the transaction that the caller has begun.
+
+    A new ledger gets the tables as they are defined above, which is where all migrations together lead.
+    """
+    held = version(connection)
+    if held == 0:
+        TABLES.create_all(connection)
+    for number, migration in enumerate(migrations[held:], start=held + 1):
+        if held > 0:
+            migration(connection)
+        note = {"version": number, "name": migration.__name__, "applied_at": now()}
+        connection.execute(insert(ayar_migrations), note)
