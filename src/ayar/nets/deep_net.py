@@ -1,0 +1,77 @@
+"""The L-layer net as a recipe.
+
+===============  ======================================================================================
+hyperparameter   meaning, and its value where the configuration has none
+===============  ======================================================================================
+hidden_layers    L, hidden layers; 0 is a linear model (2)
+hidden_units     n[1] ... n[L] as a list, or one number for every layer (128)
+activation       "relu", "leaky_relu", "gelu", "tanh" or "sigmoid", of the hidden layers ("relu")
+dropout          share of hidden units silenced in each training pass (0)
+===============  ======================================================================================
+
+and those of ``ayar.nets.optimizers``, ``batch_size`` (64) and ``iterations``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ayar.errors import SpaceError
+from ayar.nets.parameters import ACTIVATIONS, registry
+from ayar.nets.recipe import Recipe
+from ayar.nets.tasks import Data
+from ayar.records import Configuration
+
+
+class DeepNet(nn.Module):
+    """``a[l] = dropout(g(W[l] a[l-1] + b[l]))`` for l = 1 ... L, then a linear output layer.
+
+    Inputs have shape ``(n, n_inputs)``. Outputs: logits ``(n, n_outputs)``, or ``(n,)`` where ``squeeze``.
+    """
+
+    def __init__(
+        self, config: Mapping[str, Any], n_inputs: int, n_outputs: int, squeeze: bool = False
+    ) -> None:
+        super().__init__()
+        infos = registry(config, n_inputs, n_outputs)
+        for info in infos:
+            self.register_parameter(info.name, nn.Parameter(info.sd * torch.randn(info.shape)))
+        self.output_layer = len(infos) // 2
+        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[config.get("activation", "relu")]
+        self.dropout = _share(config, "dropout")
+        self.squeeze = squeeze
+
+    def forward(self, a: Tensor) -> Tensor:
+        """The outputs for the rows of ``a``."""
+        for layer in range(1, self.output_layer):
+            a = self.activation(self._linear(layer, a))
+            if self.dropout > 0:
+                a = nn.functional.dropout(a, self.dropout, self.training)
+        outputs = self._linear(self.output_layer, a)
+        return outputs.squeeze(-1) if self.squeeze else outputs
+
+    def _linear(self, layer: int, a: Tensor) -> Tensor:
+        return nn.functional.linear(a, self._parameters[f"W[{layer}]"], self._parameters[f"b[{layer}]"])
+
+
+def build_deep_net(config: Configuration, data: Data) -> DeepNet:
+    """The L-layer net of ``config`` for the shape of ``data``."""
+    is_regression = data.kind == "regression"
+    n_outputs = 1 if is_regression else data.n_classes
+    return DeepNet(config, data.X_train.shape[1], n_outputs, squeeze=is_regression)
+
+
+def deep_net(data: Data | Callable[[], Data]) -> Recipe:
+    """The L-layer net on ``data``, as a recipe that Ayar can train."""
+    return Recipe(build_deep_net, data)
+
+
+def _share(config: Mapping[str, Any], name: str) -> float:
+    value = float(config.get(name, 0.0))
+    if not 0 <= value < 1:
+        raise SpaceError(f"{name} is a share and must lie in [0, 1), got {value}.")
+    return value

@@ -1,0 +1,265 @@
+"""A training described by parts: build, data, loss, metrics."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ayar.errors import DataError, SpaceError
+from ayar.nets import parameters
+from ayar.nets.optimizers import learning_rate, make_optimizer
+from ayar.nets.tasks import Data
+from ayar.records import Configuration, config_key
+
+CHECKPOINT = "checkpoint.safetensors"
+PROBE_ROWS = 512
+EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
+SAVE_EVERY_S = 5.0
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], float]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training that Ayar runs itself.
+
+    Attributes:
+        build: Makes the net: ``build(config, data) -> torch.nn.Module``, called with torch's random numbers
+            seeded by the trial, so that equal seeds begin with equal parameters.
+        data: A ``Data``, or a function without arguments that returns one; it is then called once per process.
+        loss: ``loss(outputs, targets) -> scalar tensor``, minimised over mini-batches. Cross-entropy for
+            classification, mean squared error for regression where it is None.
+        metrics: Name -> ``metric(outputs, targets) -> float`` over the whole validation set, as tensors. Where it
+            is None: ``valid_error``, the share of wrong labels, or for regression the root-mean-square error
+            in the target's units.
+        dtype: Of parameters, inputs and real targets.
+        device: Where to train; ``"auto"`` is the GPU where there is one.
+    """
+
+    build: Callable[[Configuration, Data], nn.Module]
+    data: Data | Callable[[], Data]
+    loss: Loss | None = None
+    metrics: Mapping[str, Metric] | None = None
+    dtype: torch.dtype = torch.float32
+    device: str = "auto"
+
+    def train(
+        self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0
+    ) -> Iterator[dict[str, float]]:
+        """Train ``config`` epoch by epoch; each ``next`` trains one more and yields what it gave.
+
+        Yields ``{"step", "train_probe", "valid_loss", ...metrics}``: step 0, the untrained net, and then steps
+        ``start_step + 1`` to ``config["iterations"]``. ``train_probe`` is the loss on at most 512 training rows,
+        the same for every trial and evaluated like the validation set, without dropout. A step whose loss is
+        not finite gives NaN throughout and is the last.
+
+        All randomness of epoch e derives from ``(seed, e)``, so trials can take turns in one process, and a
+        trial that is resumed goes on bit for bit as if it had never paused. ``folder`` makes resuming quick:
+        the state is saved there when the generator is closed, with the last step, and every five seconds or so
+        of training in between. Without a usable checkpoint at or before ``start_step`` the missing steps are
+        trained again in silence.
+
+        Raises:
+            SpaceError: The configuration has no ``iterations``, or an unknown optimizer, schedule or activation.
+        """
+        iterations, batch_size = _whole(config, "iterations", None), _whole(config, "batch_size", 64)
+        data, device, loss, metrics = self._data, self._device, self._loss, self._metrics
+        X_train, y_train = self._tensor(data.X_train), self._tensor(data.y_train)
+        X_valid, y_valid = self._tensor(data.X_valid), self._tensor(data.y_valid)
+        X_probe, y_probe = X_train[probe := _probe_rows(len(X_train))], y_train[probe]
+        batches = math.ceil(len(X_train) / batch_size)
+
+        def measure(step: int, train_loss: float) -> dict[str, float]:
+            outputs = _evaluate(net, X_valid)
+            losses = {
+                "train_probe": float(loss(_evaluate(net, X_probe), y_probe)),
+                "valid_loss": float(loss(outputs, y_valid)),
+            }
+            if not all(map(math.isfinite, (train_loss, *losses.values()))):
+                return {"step": step, **dict.fromkeys([*losses, *metrics], math.nan)}
+            return {
+                "step": step,
+                **losses,
+                **{name: float(f(outputs, y_valid)) for name, f in metrics.items()},
+            }
+
+        with _random_numbers_of(seed, 0):
+            net = self.build(config, data).to(device, self.dtype)
+        optimizer = make_optimizer(net, config)
+        checkpoint = _Checkpoint(Path(folder), config, seed) if folder is not None else None
+        step = checkpoint.restore(net, optimizer, start_step) if checkpoint and start_step > 0 else 0
+
+        try:
+            if start_step == 0:
+                yield measure(0, 0.0)
+            for step in range(step + 1, iterations + 1):
+                net.train()
+                with _random_numbers_of(seed, step):
+                    total = torch.zeros((), dtype=self.dtype, device=device)
+                    order = torch.randperm(len(X_train)).to(device)
+                    for update, rows in enumerate(order.split(batch_size), start=(step - 1) * batches):
+                        for group in optimizer.param_groups:
+                            group["lr"] = learning_rate(config, update, iterations * batches)
+                        batch_loss = loss(net(X_train.index_select(0, rows)), y_train.index_select(0, rows))
+                        optimizer.zero_grad()
+                        batch_loss.backward()
+                        optimizer.step()
+                        total += batch_loss.detach()
+                if step > start_step:
+                    measurement = measure(step, float(total))
+                    if checkpoint and step == iterations:
+                        checkpoint.save(net, optimizer, step)
+                    yield measurement
+                    if math.isnan(measurement["valid_loss"]):
+                        return
+                    if checkpoint and checkpoint.is_due and step < iterations:
+                        checkpoint.save(net, optimizer, step)
+        except GeneratorExit:
+            if checkpoint and step > checkpoint.saved_step:
+                checkpoint.save(net, optimizer, step)
+            raise
+
+    def predict(self, folder: Path | str, X: np.ndarray) -> np.ndarray:
+        """What the net trained in ``folder`` says about the rows of ``X``, in the units of the data's source.
+
+        Returns logits of shape ``(n, n_classes)`` for classification, values of shape ``(n,)`` in the target's
+        units for regression.
+
+        Raises:
+            DataError: ``folder`` holds no trained net.
+        """
+        tensors, config = parameters.load(Path(folder) / CHECKPOINT)
+        net = self.build(config, self._data)
+        net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("training/")})
+        scaling = self._data.scaling
+        outputs = _evaluate(net.to(self._device, self.dtype), self._tensor(scaling.inputs(X)))
+        return scaling.outputs(outputs.cpu().numpy())
+
+    @cached_property
+    def _data(self) -> Data:
+        return self.data() if callable(self.data) else self.data
+
+    @property
+    def _device(self) -> str:
+        if self.device == "auto":
+            return "cuda" if torch.cuda.is_available() else "cpu"
+        return self.device
+
+    @property
+    def _loss(self) -> Loss:
+        if self.loss is not None:
+            return self.loss
+        return nn.functional.cross_entropy if self._data.kind == "classification" else nn.functional.mse_loss
+
+    @property
+    def _metrics(self) -> Mapping[str, Metric]:
+        if self.metrics is not None:
+            return self.metrics
+        if self._data.kind == "classification":
+            return {"valid_error": lambda outputs, y: float((outputs.argmax(-1) != y).double().mean())}
+        y_sd = self._data.scaling.y_sd
+        return {"valid_error": lambda outputs, y: y_sd * float((outputs - y).double().square().mean().sqrt())}
+
+    def _tensor(self, array: np.ndarray) -> Tensor:
+        tensor = torch.as_tensor(array, device=self._device)
+        return tensor.to(self.dtype) if tensor.is_floating_point() else tensor.long()
+
+
+class _Checkpoint:
+    """The state of one trial's training in its folder: parameters, optimizer state, step and seed.
+
+    Nothing of the random generators is kept: they are seeded anew each epoch.
+    """
+
+    def __init__(self, folder: Path, config: Configuration, seed: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / CHECKPOINT
+        self.config = config
+        self.seed = seed
+        self.saved_step = 0
+        self._next_save_s = time.monotonic() + SAVE_EVERY_S
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() >= self._next_save_s
+
+    def save(self, net: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+        """Write the state; do nothing when the folder was removed meanwhile."""
+        if not self.path.parent.is_dir():
+            return
+        began_s = time.monotonic()
+        names = {parameter: name for name, parameter in net.named_parameters()}
+        state = {
+            f"training/{names[parameter]}/{key}": value
+            for parameter, values in optimizer.state.items()
+            for key, value in values.items()
+            if isinstance(value, Tensor)
+        }
+        counters = {"training/step": torch.tensor(step), "training/seed": torch.tensor(self.seed)}
+        parameters.save(self.path, {**net.state_dict(), **state, **counters}, self.config)
+        self.saved_step = step
+        ended_s = time.monotonic()
+        # A large net's save takes long; at most a twentieth of the time goes into saving.
+        self._next_save_s = ended_s + max(SAVE_EVERY_S, 20 * (ended_s - began_s))
+
+    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer, at_most: int) -> int:
+        """Put the saved state into place and return its step; 0, changing nothing, where none is usable."""
+        try:
+            tensors, config = parameters.load(self.path)
+        except DataError:
+            return 0
+        state = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training/")}
+        step, seed = int(state["training/step"]), int(state["training/seed"])
+        if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):
+            return 0
+        net.load_state_dict(tensors)
+        for name, parameter in net.named_parameters():
+            prefix = f"training/{name}/"
+            values = {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
+            # Adam counts its updates on the CPU unless it is fused on a GPU; the averages lie with the parameter.
+            optimizer.state[parameter] = {
+                key: t.to(parameter.device) if t.ndim else t for key, t in values.items()
+            }
+        self.saved_step = step
+        return step
+
+
+@contextmanager
+def _random_numbers_of(seed: int, epoch: int) -> Iterator[None]:
+    """Inside, torch's global random numbers follow from ``(seed, epoch)``; afterwards they go on as before."""
+    with torch.random.fork_rng():
+        torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
+        yield
+
+
+def _evaluate(net: nn.Module, X: Tensor) -> Tensor:
+    net.eval()
+    with torch.inference_mode():
+        return torch.cat([net(rows) for rows in X.split(EVALUATION_ROWS)])
+
+
+def _probe_rows(n_rows: int) -> Tensor:
+    """Rows of the train probe: the same for every trial on the same data."""
+    rows = np.random.default_rng(0).permutation(n_rows)[:PROBE_ROWS]
+    return torch.from_numpy(np.sort(rows))
+
+
+def _whole(config: Mapping[str, Any], name: str, default: int | None) -> int:
+    value = config.get(name, default)
+    if value is None:
+        raise SpaceError(f"The configuration has no {name}. Add it to the space, say {name}=50.")
+    if not isinstance(value, int) or value < 1:
+        raise SpaceError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return value

@@ -1,0 +1,221 @@
+"""Where a task's rows come from: tables of installed packages, ``.npz`` files and ``.csv`` files.
+
+A reader only reads. What is fitted (split, categories, means) comes afterwards, in ``tasks``.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import zipfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from difflib import get_close_matches
+from pathlib import Path
+
+import numpy as np
+
+from ayar.errors import DataError
+
+BUILT_IN = {
+    "digits": "classification",
+    "iris": "classification",
+    "wine": "classification",
+    "breast_cancer": "classification",
+    "diabetes": "regression",
+}
+"""Tables that scikit-learn ships, with what is predicted."""
+
+PARTS = ("train", "valid", "test")
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none"})
+"""Cells of a ``.csv`` file that stand for a missing value, in any case."""
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Rows as they were read.
+
+    Attributes:
+        name: What the task is called.
+        X: Numeric columns, shape ``(n, n_numeric)``, NaN where a value is missing.
+        y: The target, shape ``(n,)``: text or numbers.
+        feature_names: Names of the numeric columns.
+        target_name: Name of the target.
+        categories: Name -> cells of a categorical column, text of shape ``(n,)``; ``""`` is missing.
+        parts: Row numbers of those parts of the split that the source fixes.
+        class_names: Names of the classes 0, 1, ... where the source gives them.
+        kind: ``"classification"`` or ``"regression"`` where the source says so.
+    """
+
+    name: str
+    X: np.ndarray
+    y: np.ndarray
+    feature_names: tuple[str, ...]
+    target_name: str = "y"
+    categories: Mapping[str, np.ndarray] = field(default_factory=dict)
+    parts: Mapping[str, np.ndarray] = field(default_factory=dict)
+    class_names: tuple[str, ...] = ()
+    kind: str | None = None
+
+    def __post_init__(self) -> None:
+        if len(self.y) == 0:
+            raise DataError(f"{self.name} has no rows. Check that the file was written completely.")
+        if not self.feature_names and not self.categories:
+            raise DataError(f"{self.name} has no input column beside the target {self.target_name!r}.")
+
+
+def read(source: str | Path, target: str | None) -> Source:
+    """The rows of a built-in table (by name) or of a file (by its ending).
+
+    Raises:
+        DataError: There is no such table or file, or it cannot be read.
+    """
+    if str(source) in BUILT_IN:
+        return _read_built_in(str(source))
+    path = Path(source)
+    suffix = path.suffix.lower()
+    if suffix not in (".npz", ".csv"):
+        guess = closest(str(source), BUILT_IN)
+        raise DataError(
+            f"{source} is neither a built-in task nor a file ending in .npz or .csv. "
+            f"Built-in tasks: {', '.join(BUILT_IN)}.{guess}"
+        )
+    if not path.is_file():
+        raise DataError(f"There is no file {path}. Check the path, relative to {Path.cwd()}.")
+    if suffix == ".npz":
+        return _read_npz(path)
+    if target is None:
+        raise DataError(f"{path.name} needs the name of the column to predict: give target= (--target).")
+    return _read_csv(path, target)
+
+
+def closest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
+    """`` Did you mean 'x'?`` for the most similar known name; empty where none is similar."""
+    close = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def _read_built_in(name: str) -> Source:
+    from sklearn import datasets
+
+    table = getattr(datasets, f"load_{name}")()
+    return Source(
+        name,
+        X=np.asarray(table.data, dtype=np.float32),
+        y=np.asarray(table.target),
+        feature_names=tuple(map(str, table.feature_names)),
+        class_names=tuple(map(str, getattr(table, "target_names", ()))),
+        kind=BUILT_IN[name],
+    )
+
+
+def _read_npz(path: Path) -> Source:
+    wanted = ("X", "y", "class_names", *(f"{part}_idx" for part in PARTS))
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {name: file[name] for name in wanted if name in file.files}
+            held = list(file.files)
+    except (OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+        raise DataError(
+            f"{path.name} is no readable .npz file ({error}). Write it with numpy.savez."
+        ) from error
+    except ValueError as error:  # what numpy raises instead of unpickling
+        raise DataError(
+            f"{path.name} holds an object array, which could run code when it is read. "
+            "Save plain numbers or text, say numpy.asarray(X, dtype=float)."
+        ) from error
+    for name in ("X", "y"):
+        if name not in arrays:
+            raise DataError(
+                f"{path.name} has no array {name}. It holds: {', '.join(held) or 'nothing'}.{closest(name, held)}"
+            )
+    X, y = arrays["X"], arrays["y"]
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1:
+        raise DataError(f"y in {path.name} must hold one target per row, shape (n,), got {y.shape}.")
+    if X.ndim == 0 or len(X) != len(y):
+        rows = len(X) if X.ndim else 0
+        raise DataError(f"X and y in {path.name} differ in length: {rows} and {len(y)} rows.")
+    if X.dtype.kind not in "fiub":
+        raise DataError(
+            f"X in {path.name} must hold numbers, got {X.dtype}. Encode text columns, or use a .csv file."
+        )
+    scale = np.float32(1 / 255 if X.dtype == np.uint8 else 1)
+    X = X.reshape(len(X), math.prod(X.shape[1:])).astype(np.float32) * scale
+    return Source(
+        path.stem,
+        X=X,
+        y=y,
+        feature_names=tuple(f"x{column}" for column in range(X.shape[1])),
+        parts={part: arrays[f"{part}_idx"] for part in PARTS if f"{part}_idx" in arrays},
+        class_names=tuple(map(str, arrays.get("class_names", ()))),
+    )
+
+
+def _read_csv(path: Path, target: str) -> Source:
+    header, rows = _csv_rows(path)
+    if target not in header:
+        raise DataError(
+            f"{path.name} has no column {target!r}. Columns: {', '.join(header)}.{closest(target, header)}"
+        )
+    columns = {name: [_cell(row[i]) for row in rows] for i, name in enumerate(header)}
+    cells = columns.pop(target)
+    empty = [line for line, cell in enumerate(cells, start=2) if cell == ""]
+    if empty:
+        raise DataError(
+            f"The target {target!r} of {path.name} is missing in {len(empty)} rows, first in line {empty[0]}. "
+            "Remove those rows: a row without a target teaches nothing."
+        )
+    numbers = {
+        name: as_numbers for name, column in columns.items() if (as_numbers := _numbers(column)) is not None
+    }
+    y = _numbers(cells)
+    return Source(
+        path.stem,
+        X=np.stack(list(numbers.values()), axis=1) if numbers else np.empty((len(rows), 0)),
+        y=np.array(cells) if y is None else y,
+        feature_names=tuple(numbers),
+        target_name=target,
+        categories={name: np.array(column) for name, column in columns.items() if name not in numbers},
+    )
+
+
+def _csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
+    """Header and rows; the delimiter is whichever of comma, semicolon and tab the header has most of."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+        first_line = text.partition("\n")[0]
+        delimiter = max(",;\t", key=first_line.count)
+        lines = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+        table = [row for row in lines if row]
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path.name} is not UTF-8 text ({error.reason}). Save it again as UTF-8.") from error
+    except csv.Error as error:
+        raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
+    if len(table) < 2:
+        raise DataError(f"{path.name} has no rows below its header.")
+    header, *rows = [[cell.strip() for cell in row] for row in table]
+    repeated = sorted({name for name in header if header.count(name) > 1})
+    if repeated:
+        raise DataError(f"{path.name} has the column {repeated[0]!r} more than once. Give each its own name.")
+    for number, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise DataError(
+                f"Row {number} of {path.name} has {len(row)} cells, but the header has {len(header)}. "
+                "A comma inside a cell must stand in quotes."
+            )
+    return header, rows
+
+
+def _cell(text: str) -> str:
+    return "" if text.lower() in MISSING else text
+
+
+def _numbers(cells: list[str]) -> np.ndarray | None:
+    """The cells as numbers, NaN where missing; None where one of them, or none at all, is a number."""
+    try:
+        values = np.array([float(cell) if cell else math.nan for cell in cells])
+    except ValueError:
+        return None
+    return values
