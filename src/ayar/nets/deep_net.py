@@ -25,6 +25,7 @@ from ayar.nets.parameters import ACTIVATIONS, registry
 from ayar.nets.recipe import Recipe
 from ayar.nets.tasks import Data
 from ayar.records import Configuration
+from ayar.space import Choice, Float, Int, PerLayer, Space
 
 
 class DeepNet(nn.Module):
@@ -68,6 +69,27 @@ def build_deep_net(config: Configuration, data: Data) -> DeepNet:
 def deep_net(data: Data | Callable[[], Data]) -> Recipe:
     """The L-layer net on ``data``, as a recipe that Ayar can train."""
     return Recipe(build_deep_net, data)
+
+
+def default_space(data: Data) -> Space:
+    """What is worth tuning of the L-layer net on ``data``, beginning with a configuration that is strong already.
+
+    Few rows ask for small batches, so that an epoch still holds enough updates.
+    """
+    batch_size = 32 if len(data.X_train) < 4000 else 64
+    return Space(
+        learning_rate=Float(1e-4, 1.0, log=True, default=2e-3),
+        hidden_layers=Int(1, 4, default=2),
+        hidden_units=PerLayer(Int(16, 512, log=True, default=128), layers="hidden_layers"),
+        activation=Choice("relu", "tanh", "sigmoid"),
+        optimizer=Choice("adam", "adamw", "sgd", "nesterov"),
+        momentum=Float(0.0, 0.99, default=0.9, when={"optimizer": ["sgd", "nesterov"]}),
+        batch_size=Choice(16, 32, 64, 128, 256, ordered=True, default=batch_size),
+        weight_decay=Float(1e-6, 1e-1, log=True, default=1e-4),
+        dropout=Float(0.0, 0.6, default=0.1),
+        schedule=Choice("cosine", "constant"),
+        iterations=50,
+    )
 
 
 def _share(config: Mapping[str, Any], name: str) -> float:
