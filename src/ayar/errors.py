@@ -4,6 +4,7 @@ AyarError
 ├── SpaceError         a hyperparameter, a space or a configuration is malformed   (ValueError)
 ├── DataError          a data file or a split cannot be used                       (ValueError)
 ├── ObjectiveError     the user's training broke its contract
+├── BudgetError        a tuning was asked for without an end, or with an impossible one   (ValueError)
 ├── MoveError          a move was told twice, out of order or by a stranger        (ValueError)
 ├── LedgerError        the ledger cannot be opened, read or written
 │   └── NotInLedger    it holds no such study or trial                             (KeyError)
@@ -36,6 +37,10 @@ class ObjectiveError(AyarError):
 
 class MoveError(AyarError, ValueError):
     """What was told does not answer an outstanding move."""
+
+
+class BudgetError(AyarError, ValueError):
+    """A tuning was asked for without an end, or with an impossible one."""
 
 
 class LedgerError(AyarError):

@@ -9,6 +9,7 @@ A trial's life, every arrow an appended event::
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -18,6 +19,7 @@ from typing import Any
 
 import numpy as np
 
+from ayar.errors import ObjectiveError
 from ayar.seeds import Purpose
 
 Configuration = dict[str, Any]
@@ -67,6 +69,37 @@ class Measurement:
 
 
 @dataclass(frozen=True, slots=True)
+class Metric:
+    """The number a study is judged by: its name, and whether more of it is better."""
+
+    name: str
+    maximize: bool = False
+
+    def loss(self, value: float) -> float:
+        """The metric's value as a loss to minimise; the same function turns a loss back into the value."""
+        return -value if self.maximize else value
+
+    def measurement(self, step: int, cost_s: float, metrics: Mapping[str, Any]) -> Measurement:
+        """A measurement from what an objective reported.
+
+        Raises:
+            ObjectiveError: The metric is missing, or something isn't a number.
+        """
+        if self.name not in metrics:
+            raise ObjectiveError(
+                f"The measurement of step {step} holds {', '.join(metrics) or 'nothing'}, but the study needs "
+                f"{self.name!r}. Report it under that name."
+            )
+        try:
+            values = {key: float(value) for key, value in metrics.items()}
+            return Measurement(int(step), self.loss(values[self.name]), float(cost_s), values)
+        except (TypeError, ValueError) as error:
+            raise ObjectiveError(
+                f"Step {step} reported {dict(metrics)} with cost_s={cost_s}: {error}. Report plain numbers."
+            ) from None
+
+
+@dataclass(frozen=True, slots=True)
 class Curve:
     """The measurements of one trial, ordered by step."""
 
@@ -74,7 +107,7 @@ class Curve:
 
     def __post_init__(self) -> None:
         steps = [m.step for m in self.measurements]
-        for earlier, later in zip(steps, steps[1:], strict=False):
+        for earlier, later in itertools.pairwise(steps):
             if later <= earlier:
                 raise ValueError(f"A curve's steps must rise, got {later} after {earlier}.")
 

@@ -31,12 +31,15 @@ class Problem:
         horizon: The largest step.
         seed: The study's seed; every random choice derives from it.
         sliceable: Whether a training can be stopped before the horizon and continued later.
+        max_trials: No new trial is proposed once the history holds so many search trials; the space then counts
+            as exhausted. None: no limit.
     """
 
     space: Space
     horizon: int
     seed: int = 0
     sliceable: bool = True
+    max_trials: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

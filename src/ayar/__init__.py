@@ -1,0 +1,68 @@
+"""Ayar keeps deep nets' hyperparameters in tune."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from ayar.errors import AyarError
+from ayar.records import Advice, Curve, Measurement, Move, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.seeds import Purpose
+from ayar.space import Choice, Float, Int, PerLayer, Space
+
+if TYPE_CHECKING:
+    from ayar.nets.deep_net import deep_net, default_space
+    from ayar.nets.recipe import Recipe
+    from ayar.nets.tasks import Data, Task, load_task
+    from ayar.study import Study
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Advice",
+    "AyarError",
+    "Choice",
+    "Curve",
+    "Data",
+    "Float",
+    "Int",
+    "Measurement",
+    "Move",
+    "PerLayer",
+    "Purpose",
+    "Recipe",
+    "Score",
+    "ScoreKind",
+    "Space",
+    "State",
+    "Study",
+    "Task",
+    "Trial",
+    "Verdict",
+    "Winner",
+    "deep_net",
+    "default_space",
+    "load_task",
+]
+
+# Imported when first asked for: torch takes seconds, the ledger and the page a good part of one.
+_LAZY = {
+    "Data": "ayar.nets.tasks",
+    "Recipe": "ayar.nets.recipe",
+    "Study": "ayar.study",
+    "Task": "ayar.nets.tasks",
+    "deep_net": "ayar.nets.deep_net",
+    "default_space": "ayar.nets.deep_net",
+    "load_task": "ayar.nets.tasks",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'ayar' has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

@@ -1,0 +1,430 @@
+"""The study: everything known about tuning one objective over one space."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from ayar.curves.advice import advise
+from ayar.curves.verdict import diagnose
+from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError
+from ayar.interrupt import Interrupt
+from ayar.ledger.store import Ledger, Note
+from ayar.logbook import Logbook
+from ayar.progress import ProgressDisplay
+from ayar.recheck.fingerprint import fingerprint
+from ayar.records import Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
+from ayar.report.page import render
+from ayar.report.tables import Story
+from ayar.run.local import open_pool
+from ayar.run.objective import as_training
+from ayar.search import searcher_named
+from ayar.search.base import SEARCH_DATA, Problem
+from ayar.seeds import Purpose, trial_seed
+from ayar.space import Space
+from ayar.tuning import Budget, Tuning, ask
+from ayar.winner import Plan, choose, finalised, plan_confirmation, ranked, score, search_steps, standings
+
+
+class Study:
+    """Everything known about tuning one objective over one space.
+
+    Args:
+        store: The ledger: a path to an SQLite file, made where there is none. None keeps everything in memory.
+        space: What is searched. May be left out where the ledger holds the study.
+        minimize: Name of the metric to minimise; or
+        maximize: of the one to maximise.
+        horizon: The largest step. Defaults to the space's ``iterations``, else to 1: final values only.
+        searcher: A name in ``ayar.search.SEARCHERS``; by default ``"auto"``.
+        seed: Every random choice of the study derives from it; by default 0.
+        name: The study's name in the ledger, where it holds several; by default ``"main"``.
+
+    Raises:
+        SpaceError: A new study lacks its space or metric, or a known one is given others than it has.
+        LedgerError: The ledger can't be opened.
+
+    >>> from ayar.space import Float
+    >>> study = Study(space=Space(x=Float(0.0, 1.0)), minimize="loss")
+    >>> (move,) = study.ask()
+    >>> study.tell(move, (move.config["x"] - 0.3) ** 2)
+    >>> study.recommend().config
+    {'x': 0.5}
+    """
+
+    def __init__(
+        self,
+        store: str | Path | None = None,
+        *,
+        space: Space | None = None,
+        minimize: str | None = None,
+        maximize: str | None = None,
+        horizon: int | None = None,
+        searcher: str | None = None,
+        seed: int | None = None,
+        name: str | None = None,
+    ) -> None:
+        if minimize is not None and maximize is not None:
+            raise SpaceError(f"Give minimize={minimize!r} or maximize={maximize!r}, not both.")
+        metric = minimize or maximize
+        given = {
+            "space": None if space is None else space.to_dict(),
+            "metric": metric,
+            "maximize": None if metric is None else maximize is not None,
+            "horizon": horizon,
+            "searcher": searcher,
+            "seed": seed,
+        }
+        self.store = store
+        self._ledger = Ledger.open(store)
+        try:
+            self._id, self.name, spec = _find_or_create(self._ledger, name, given)
+        except BaseException:
+            self._ledger.close()
+            raise
+        self.space = space if space is not None else Space.from_dict(spec["space"])
+        self.horizon: int = spec["horizon"]
+        self.seed: int = spec["seed"]
+        self.searcher: str = spec["searcher"]
+        self._metric = Metric(spec["metric"], spec["maximize"])
+        self._searcher = searcher_named(self.searcher)
+        self._book = Logbook(self._ledger, self._id, self._metric, self.horizon)
+        self._temporary: tempfile.TemporaryDirectory[str] | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the ledger. Nothing is lost without it: every measurement was written when it came."""
+        self._ledger.close()
+        if self._temporary is not None:
+            self._temporary.cleanup()
+
+    @property
+    def metric(self) -> str:
+        """Name of the metric the study is judged by."""
+        return self._metric.name
+
+    @property
+    def maximize(self) -> bool:
+        """Whether more of the metric is better."""
+        return self._metric.maximize
+
+    # -- ask and tell, for a loop of your own ------------------------------------------------------------------
+
+    def ask(self, n: int = 1) -> list[Move]:
+        """Up to ``n`` moves; any number may be outstanding.
+
+        Fewer come when what is left waits for outstanding moves; none, with nothing outstanding, means that the
+        space is exhausted. The same seed, history and order of calls give the same moves.
+        """
+        return ask(self._book, self._searcher, Problem(self.space, self.horizon, self.seed), n)
+
+    def outstanding(self) -> list[Move]:
+        """Moves that were asked and not yet answered, from where they stand now; also those of an earlier run."""
+        return self._book.outstanding()
+
+    def tell(
+        self,
+        move: Move,
+        measurements: Mapping[str, float] | Iterable[Mapping[str, float]] | float = (),
+        *,
+        error: str | None = None,
+        ended: bool = False,
+    ) -> None:
+        """Answer a move: measurements of steps ``start_step + 1`` to ``stop_step``, at once or piece by piece.
+
+        Args:
+            move: The move that is answered.
+            measurements: Dicts that hold the study's metric, ``"step"``, and optionally ``"cost_s"`` (seconds this
+                step took) and further metrics. A dict without a step, or a bare number, stands for ``stop_step``.
+                Step 0, the untrained net, may come first. A non-finite value of the metric: the trial diverged.
+            error: Why the training failed. The trial is not tried again.
+            ended: The training ended by itself before ``stop_step``.
+
+        Raises:
+            MoveError: The move isn't outstanding, or a step lies outside it or was told before.
+            ObjectiveError: A measurement lacks the metric or isn't made of numbers.
+            In both cases nothing is recorded.
+        """
+        if isinstance(measurements, Mapping):
+            rows = [measurements]
+        elif isinstance(measurements, Iterable):
+            rows = list(measurements)
+        else:
+            rows = [{self.metric: measurements}]
+        self._book.tell(move, rows, error=error, ended=ended)
+
+    # -- what is known -----------------------------------------------------------------------------------------
+
+    def trials(self) -> list[Trial]:
+        """All trials by number; those of attempts and of the confirmation too, told apart by ``purpose``."""
+        return self._book.trials
+
+    def recommend(self) -> Trial:
+        """The trial the search would hand back now. Its loss is the luckiest reading, hence optimistic.
+
+        Raises:
+            NotInLedger: No trial has a finite loss yet.
+        """
+        order = ranked(self.trials())
+        if not order:
+            raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric} yet. Tune first.")
+        return order[0]
+
+    def winner(self) -> Winner | None:
+        """The configuration chosen so far, each score with its kind and interval; None before any measurement."""
+        winner = choose(self.trials(), self._metric, self.space.default())
+        openings = self.notes("test opened")
+        if winner is None or not openings or openings[-1].body["config"] != winner.config:
+            return winner
+        test = score(ScoreKind.TEST, [self._metric.loss(v) for v in openings[-1].body["values"]], self._metric)
+        return replace(winner, scores={**winner.scores, ScoreKind.TEST: test})
+
+    def diagnose(self, trial: int | None = None) -> dict[int, tuple[Verdict, ...]]:
+        """Verdicts by trial, the headline first: of one trial, or of all that were trained.
+
+        Raises:
+            NotInLedger: There is no such trial.
+        """
+        everyone = self.trials()
+        if trial is not None and trial not in {t.id for t in everyone}:
+            raise NotInLedger(f"Study {self.name!r} has no trial {trial}; it has {len(everyone)}, counted from 0.")
+        siblings = [t.curve for t in everyone if t.purpose in SEARCH_DATA]
+        chosen = [t for t in everyone if trial in (None, t.id) and t.curve.trained]
+        return {t.id: diagnose(t.curve, siblings=siblings, horizon=self.horizon) for t in chosen}
+
+    def notes(self, kind: str | None = None) -> list[Note]:
+        """What was written beside the trials, oldest first: plans, test openings, fingerprints."""
+        return self._ledger.notes(self._id, kind)
+
+    def note(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Write something beside the trials. Notes are never changed or removed."""
+        self._ledger.add_note(self._id, kind, dict(body))
+
+    # -- training ----------------------------------------------------------------------------------------------
+
+    def attempt(self, objective: Any, **values: Any) -> Trial:
+        """Train one configuration chosen by hand up to the horizon, on the record; the default fills the gaps.
+
+        All attempts share one seed, so their curves differ by the values alone. An attempt that was made before is
+        not paid twice: its trial is handed back.
+        """
+        config = self.space.complete(values)
+        seed = trial_seed(self.seed, Purpose.ATTEMPT, 0)
+        with self._tuning(objective, Problem(self.space, self.horizon, self.seed), 0, None, False) as tuning:
+            tuning.train([(config, seed, Purpose.ATTEMPT, self.horizon)], phase="attempt")
+        trial = self._book.of(config, seed)
+        assert trial is not None
+        return trial
+
+    def tune(
+        self,
+        objective: Any,
+        *,
+        minutes: float | None = None,
+        trials: int | None = None,
+        steps: int | None = None,
+        workers: int = 1,
+        confirm: float = 0.3,
+        step_timeout_s: float | None = None,
+        progress: bool = True,
+    ) -> Winner | None:
+        """Search, then confirm the winner on fresh seeds. Resumes where it stopped; ends at once when all is done.
+
+        Args:
+            objective: The training, in one of the forms of ``ayar.run.objective``.
+            minutes: Minutes for the whole, confirmation included, counted from the study's beginning; or
+            trials: search trials to start; or
+            steps: steps of search to train. The first limit that is met ends the search.
+            workers: Processes that train at the same time; 0 trains in this process.
+            confirm: Share of the budget kept for confirmation; 0 leaves it out.
+            step_timeout_s: Seconds one step may take before its training counts as hung.
+            progress: Whether to show a bar, where standard error is a terminal.
+
+        Raises:
+            BudgetError: No limit was given for a space that has no end.
+            ObjectiveError: The objective can't be used; what was recorded stays.
+            KeyboardInterrupt: After Ctrl-C, once the running steps have ended and are recorded; a second one at once.
+        """
+        budget = Budget(minutes, trials, steps, confirm)
+        if minutes is trials is steps is None and self.space.size is None:
+            raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
+        problem = Problem(self.space, self.horizon, self.seed, self._sliceable(objective), trials)
+        with self._tuning(objective, problem, workers, step_timeout_s, progress) as tuning:
+            plan = self._plan(budget)
+            if plan is None:
+                tuning.search(budget, max(workers, 1))
+            if confirm and not tuning.interrupt.asked and ranked(self.trials()):
+                if plan is None:
+                    worth = search_steps(self.trials()) / self.horizon
+                    plan = plan_confirmation(self.trials(), worth * confirm / (1 - confirm))
+                    self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
+                tuning.confirm(plan)
+        return self.winner()
+
+    def _sliceable(self, objective: Any) -> bool:
+        """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""
+        training = as_training(objective, metric=self.metric)
+        if training.sliceable and self.horizon == 1 and "iterations" not in self.space.names:
+            raise ObjectiveError(
+                "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
+                "training has: iterations=50 in the space, or Study(..., horizon=50)."
+            )
+        return training.sliceable
+
+    @contextmanager
+    def _tuning(
+        self, objective: Any, problem: Problem, workers: int, step_timeout_s: float | None, progress: bool
+    ) -> Iterator[Tuning]:
+        """Workers and display for one tuning; raises KeyboardInterrupt at its end if Ctrl-C came."""
+        with (
+            Interrupt() as interrupt,
+            ProgressDisplay(wanted=progress) as display,
+            open_pool(
+                objective,
+                metric=self.metric,
+                horizon=self.horizon,
+                workers=workers,
+                folder=self.folder,
+                step_timeout_s=step_timeout_s,
+            ) as pool,
+        ):
+            yield Tuning(self._book, self._searcher, problem, self._metric, pool, self.folder, display, interrupt)
+            interrupt.check()
+
+    @property
+    def folder(self) -> Path:
+        """Where trials keep their files: beside the ledger, or a temporary place for a study in memory."""
+        if self.store is not None:
+            return Path(f"{str(self.store).removeprefix('sqlite:///')}.trials") / self.name
+        if self._temporary is None:
+            self._temporary = tempfile.TemporaryDirectory(prefix="ayar-")
+        return Path(self._temporary.name)
+
+    def _plan(self, budget: Budget) -> Plan | None:
+        """The confirmation that an earlier tuning with this very budget began: its search is over."""
+        for note in reversed(self.notes("confirmation")):
+            if note.body["budget"] == asdict(budget):
+                plan = note.body["plan"]
+                return Plan(**{**plan, "candidates": tuple(plan["candidates"])})
+        return None
+
+    # -- what a person reads -----------------------------------------------------------------------------------
+
+    def open_test(self, read: Callable[[Path], float], *, purpose: str, reason: str | None = None) -> Score:
+        """Open the sealed test set for the winner, once, on the record.
+
+        Args:
+            read: Gives the metric on the test set for the net in a trial's folder, in the metric's own sign. It is
+                called for each fresh-seed trial of the winner.
+            purpose: What the score is for; it stands in every report.
+            reason: Why a test set that was opened before is opened again; required from the second time on.
+
+        Raises:
+            NotInLedger: There is no winner on fresh seeds yet.
+            BudgetError: It was opened before, for another winner, and no reason is given.
+        """
+        winner = self.winner()
+        if winner is None or ScoreKind.FRESH_SEED not in winner.scores:
+            raise NotInLedger(f"Study {self.name!r} has no winner on fresh seeds yet. Tune with confirm > 0 first.")
+        if ScoreKind.TEST in winner.scores and reason is None:
+            return winner.scores[ScoreKind.TEST]
+        count = len(self.notes("test opened")) + 1
+        if count > 1 and reason is None:
+            raise BudgetError(
+                f"The test set was opened {count - 1} time(s) before. Each look makes its score more optimistic: "
+                "give a reason= to look again; it will be shown in every report."
+            )
+        place = standings(self.trials())[0]
+        values = [read(self.folder / str(t.id)) for t in finalised(self.trials(), place)]
+        body = {
+            "purpose": purpose,
+            "count": count,
+            "reason": reason,
+            "config": winner.config,
+            "values": values,
+        }
+        self.note("test opened", body)
+        return score(ScoreKind.TEST, [self._metric.loss(v) for v in values], self._metric)
+
+    def story(self, **more: Any) -> Story:
+        """Everything that is known, for reports; ``more`` fills the fields of ``Story`` that the study can't."""
+        openings = [{"time": n.at, **n.body} for n in self.notes("test opened")]
+        prints = self.notes("fingerprint")
+        verdicts = self.diagnose()
+        winner = self.winner()
+        advice = advise(verdicts.get(winner.trial, ()), winner.config, self.space) if winner is not None else []
+        known = {
+            "name": self.name,
+            "metric": self.metric,
+            "maximize": self.maximize,
+            "horizon": self.horizon,
+            "space": self.space,
+            "trials": tuple(self.trials()),
+            "winner": winner,
+            "verdicts": verdicts,
+            "advice": advice,
+            "environment": prints[-1].body if prints else fingerprint(),
+            "notes": openings,
+            "store": None if self.store is None else str(self.store),
+        }
+        return Story(**{**known, **more})
+
+    def report(self, path: str | Path) -> Path:
+        """Write one self-contained HTML page and hand back where it lies."""
+        page = Path(path)
+        page.write_text(render(self.story(report=str(page))), encoding="utf-8")
+        return page
+
+
+def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
+    """The study's number, name and specification in the ledger; written there if it is new."""
+    known = [row.name for row in ledger.studies()]
+    if known and (name is None or name in known):
+        row = ledger.find_study(name)
+        for key, value in given.items():
+            if value is not None and value != row.spec[key]:
+                raise SpaceError(
+                    f"Study {row.name!r} in {ledger.where} was made with {key}={_short(row.spec[key])}, now "
+                    f"{key}={_short(value)} is given. Leave it out to go on, or give a new name= or store."
+                )
+        return row.id, row.name, row.spec
+    if given["space"] is None or given["metric"] is None:
+        held = f"holds {', '.join(known)}" if known else "is new"
+        raise SpaceError(
+            f"A new study needs space= and minimize= or maximize=; {ledger.where} {held}. "
+            "Give both, or the store and name of a study that exists."
+        )
+    iterations = given["space"].get("iterations")
+    spec = {
+        **given,
+        "horizon": _horizon(iterations) if given["horizon"] is None else given["horizon"],
+        "searcher": given["searcher"] or "auto",
+        "seed": given["seed"] or 0,
+    }
+    if not isinstance(spec["horizon"], int) or spec["horizon"] < 1:
+        raise SpaceError(f"horizon={spec['horizon']!r} must be a whole number of steps, at least 1.")
+    searcher_named(spec["searcher"])  # an unknown one is refused before anything is written
+    return ledger.create_study(name or "main", spec), name or "main", spec
+
+
+def _horizon(iterations: Any) -> int:
+    """The largest step that the space's ``iterations`` allow, in the form ``Space.to_dict`` writes it."""
+    if isinstance(iterations, Mapping):
+        iterations = max(iterations.get("int") or iterations.get("choice") or [1])
+    return 1 if iterations is None else iterations
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= 60 else f"{text[:57]}..."

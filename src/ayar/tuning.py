@@ -1,0 +1,198 @@
+"""The one loop that joins the floors: ask the searcher, run, append, repeat; then confirm on fresh seeds."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ayar.errors import BudgetError
+from ayar.interrupt import Interrupt
+from ayar.logbook import Logbook
+from ayar.progress import ProgressDisplay
+from ayar.records import Configuration, Metric, Move, State, config_key
+from ayar.run.events import Measured
+from ayar.run.local import Pool
+from ayar.search.base import Problem, Searcher
+from ayar.seeds import Purpose, trial_seed
+from ayar.winner import Plan, others, ranked, search_steps, standings
+
+KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
+
+Training = tuple[Configuration, int, Purpose, int]
+"""What to train outside the search: configuration, seed, purpose, last step."""
+
+
+@dataclass(frozen=True, slots=True)
+class Budget:
+    """When a tuning ends. It counts from the study's beginning, so a resumed tuning goes on to the same end.
+
+    Attributes:
+        minutes: Minutes with all workers busy, confirmation included.
+        trials: Search trials to start.
+        steps: Steps of search to train.
+        confirm: Share of the whole kept for confirming the winner on fresh seeds; 0 leaves it out.
+    """
+
+    minutes: float | None = None
+    trials: int | None = None
+    steps: int | None = None
+    confirm: float = 0.3
+
+    def __post_init__(self) -> None:
+        for name in ("minutes", "trials", "steps"):
+            value = getattr(self, name)
+            if value is not None and not value > 0:
+                raise BudgetError(f"{name}={value} leaves no time to tune. Give a number above 0.")
+        if not 0 <= self.confirm < 1:
+            raise BudgetError(
+                f"confirm={self.confirm} is the share of the budget kept for confirmation; give 0 to below 1."
+            )
+
+    @property
+    def search_s(self) -> float:
+        """Seconds for the search."""
+        return math.inf if self.minutes is None else self.minutes * 60 * (1 - self.confirm)
+
+
+def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int) -> list[Move]:
+    """Turn the searcher's next proposals into moves: numbered, seeded and written down."""
+    moves = []
+    for proposal in searcher.propose(problem, book.trials, n):
+        if proposal.trial is not None:
+            moves.append(book.go_on(proposal.trial, proposal.stop_step))
+        else:
+            index = sum(t.purpose is Purpose.SEARCH for t in book.trials)
+            seed = trial_seed(problem.seed, Purpose.SEARCH, index)
+            moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
+    return moves
+
+
+@dataclass(frozen=True, slots=True)
+class Tuning:
+    """What one tuning works with. Its methods train; what they find out is in the book.
+
+    Attributes:
+        folder: Where trials keep their files, each in one of its own.
+    """
+
+    book: Logbook
+    searcher: Searcher
+    problem: Problem
+    metric: Metric
+    pool: Pool
+    folder: Path
+    display: ProgressDisplay
+    interrupt: Interrupt
+
+    def search(self, budget: Budget, workers: int) -> None:
+        """Search until the budget's share for it is used, or the space is exhausted."""
+        book = self.book
+        spent_s = sum(t.cost_s for t in book.trials if t.purpose is Purpose.SEARCH) / workers
+        ends_at = time.monotonic() + budget.search_s - spent_s
+        left_over = [m for m in book.outstanding() if m.purpose is Purpose.SEARCH]
+
+        def used() -> float:
+            by_time = 1 - (ends_at - time.monotonic()) / budget.search_s if budget.minutes else 0.0
+            by_steps = search_steps(book.trials) / budget.steps if budget.steps else 0.0
+            return max(by_time, by_steps)
+
+        def shown() -> float:
+            started = sum(t.purpose is Purpose.SEARCH for t in book.trials)
+            return max(used(), started / budget.trials if budget.trials else 0.0)
+
+        def next_move() -> Move | None:
+            if left_over:
+                return left_over.pop()
+            return next(iter(ask(book, self.searcher, self.problem, 1)), None)
+
+        self._drive(next_move, phase="search", shown=shown, over=lambda: used() >= 1)
+
+    def confirm(self, plan: Plan) -> None:
+        """Re-rank the candidates beside the default on common fresh seeds; finalise the leaders on further ones."""
+        seed, default = self.problem.seed, self.problem.space.default()
+        configs = [t.config for t in self.book.trials if t.id in plan.candidates]
+        if all(config_key(c) != config_key(default) for c in configs):
+            configs.append(default)
+        self.train(
+            [
+                (config, trial_seed(seed, Purpose.RERANK, i), Purpose.RERANK, self.problem.horizon)
+                for i in range(plan.rerank_seeds)
+                for config in configs
+            ],
+            phase="re-rank",
+        )
+        places = standings(self.book.trials)
+        if self.interrupt.asked or not places or not math.isfinite(places[0].mean):
+            return
+        finalists = {config_key(p.config): p for p in (places[0], *others(places, default).values())}
+        self.train(
+            [
+                (place.config, trial_seed(seed, Purpose.FINALISE, i), Purpose.FINALISE, place.stop_step)
+                for i in range(plan.finalise_seeds)
+                for place in finalists.values()
+            ],
+            phase="finalise",
+        )
+
+    def train(self, wanted: Sequence[Training], *, phase: str) -> None:
+        """Train what isn't in the book yet."""
+        begun = 0
+
+        def moves() -> Iterator[Move]:
+            nonlocal begun
+            for config, seed, purpose, stop_step in wanted:
+                begun += 1
+                trial = self.book.of(config, seed)
+                if trial is None:
+                    yield self.book.start(config, seed, purpose, stop_step)
+                elif trial.state in (State.RUNNING, State.PAUSED) and trial.curve.last_step < stop_step:
+                    yield self.book.go_on(trial.id, stop_step)
+
+        waiting = moves()
+        self.display.begin()
+        self._drive(lambda: next(waiting, None), phase=phase, shown=lambda: begun / len(wanted))
+
+    def _drive(
+        self,
+        next_move: Callable[[], Move | None],
+        *,
+        phase: str,
+        shown: Callable[[], float],
+        over: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """Keep the pool busy until no move is left, ``over()``, or Ctrl-C; write down all that it reports."""
+        closed = 0
+        while True:
+            stop = self.interrupt.asked or over()
+            if stop:
+                self.pool.pause()
+            while not stop and self.pool.free and (move := next_move()) is not None:
+                self.pool.submit(move)
+            if not self.pool.busy:
+                break
+            for event in self.pool.wait(0.2):
+                self.book.record(event)
+                closed += not isinstance(event, Measured)
+            if closed >= KEPT_FOLDERS:
+                self._prune_folders()
+                closed = 0
+            self.display.show(phase, shown(), self.book.trials, self._best_words())
+        self._prune_folders()
+
+    def _prune_folders(self) -> None:
+        """Remove the folders of search trials that are unlikely to be thawed; they can train again."""
+        kept = {t.id for t in ranked(self.book.trials)[:KEPT_FOLDERS]}
+        for trial in self.book.trials:
+            idle = trial.purpose is Purpose.SEARCH and trial.state is not State.RUNNING
+            if idle and trial.id not in kept:
+                shutil.rmtree(self.folder / str(trial.id), ignore_errors=True)
+
+    def _best_words(self) -> str:
+        order = ranked(self.book.trials)
+        if not order:
+            return ""
+        return f"best {self.metric.name} {self.metric.loss(order[0].loss):.4g} (trial {order[0].id})"
