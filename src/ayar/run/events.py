@@ -1,0 +1,103 @@
+"""What a pool of workers tells about the moves it was given, and what every such pool can do.
+
+The life of a move::
+
+    submitted --step done--> Measured, any number of times
+              --stop step reached, or training ended by itself--> Finished
+              --raised, hung, or its process died--> Failed
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol, Self
+
+from ayar.records import Move
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """One step of training is done.
+
+    Attributes:
+        trial: Number of the trial.
+        step: The step that was reached.
+        cost_s: Wall seconds between asking the training for this step and having it. The first step after a
+            restart includes whatever had to be trained again.
+        metrics: What was measured, as the objective named it and with its own sign.
+    """
+
+    trial: int
+    step: int
+    cost_s: float
+    metrics: Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The move is done.
+
+    Attributes:
+        trial: Number of the trial.
+        ended: No later step can follow: the training ended by itself, or the metric became non-finite.
+    """
+
+    trial: int
+    ended: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The move came to grief; the worker that ran it is ready for another.
+
+    Attributes:
+        trial: Number of the trial.
+        error: What happened in one line, followed by the last lines of the traceback and of the output.
+        waste_s: Wall seconds spent since the last measurement.
+        machine: The process died under the training (signal, out of memory, exit): the machine may be to blame.
+        contract: The objective broke its contract, so other configurations will fail alike.
+    """
+
+    trial: int
+    error: str
+    waste_s: float
+    machine: bool = False
+    contract: bool = False
+
+
+Event = Measured | Finished | Failed
+
+
+class Pool(Protocol):
+    """Trains moves and tells what comes of them. Use it as a context manager."""
+
+    @property
+    def free(self) -> int:
+        """How many moves can be submitted now."""
+        ...
+
+    def submit(self, move: Move) -> None:
+        """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding."""
+        ...
+
+    def wait(self, timeout_s: float | None = None) -> list[Event]:
+        """The events since the last call, in order; blocks until there is one or ``timeout_s`` has passed.
+
+        Empty at once when no move is outstanding.
+
+        Raises:
+            ObjectiveError: The objective cannot be loaded by a worker.
+        """
+        ...
+
+    def holds(self, trial: int) -> bool:
+        """Whether the paused trial is alive in a worker, so that it goes on without a restart."""
+        ...
+
+    def close(self) -> list[Event]:
+        """End all trainings and return the events not yet seen. May be called again."""
+        ...
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, *exception: object) -> None: ...

@@ -1,0 +1,352 @@
+"""Worker processes on this machine, or none at all.
+
+A paused trial stays with the worker that holds it: its next move waits for that worker while others take other
+moves. So no trial is ever alive twice, no two processes write into one folder, and no step is trained again
+without need. A trial that nobody holds (a recipe, one that was closed to make room, one whose worker died) goes
+to any idle worker, which starts it anew from where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import inspect
+import os
+import tempfile
+import time
+from collections import deque
+from collections.abc import Generator, Iterator, Mapping
+from multiprocessing import connection
+from pathlib import Path
+from typing import Self
+
+import cloudpickle
+
+from ayar.errors import MoveError, ObjectiveError
+from ayar.records import Move
+from ayar.run.events import Event, Failed, Finished, Measured, Pool
+from ayar.run.objective import as_training
+from ayar.run.process import Launch, WorkerProcess
+from ayar.run.worker import Broken, Holding, Ready, Setup, Trainer
+
+_LOOK_EVERY_S = 0.2  # for hung workers, and for dead ones whose children keep the connection open
+
+
+def open_pool(
+    objective: object,
+    *,
+    metric: str,
+    horizon: int,
+    workers: int = 1,
+    threads: int | None = None,
+    folder: Path | None = None,
+    step_timeout_s: float | None = None,
+) -> Pool:
+    """A ``LocalPool``, or an ``InProcessPool`` for ``workers=0``; the arguments are those of ``LocalPool``."""
+    if workers == 0:
+        return InProcessPool(objective, metric=metric, horizon=horizon, folder=folder)
+    return LocalPool(
+        objective,
+        metric=metric,
+        horizon=horizon,
+        workers=workers,
+        threads=threads,
+        folder=folder,
+        step_timeout_s=step_timeout_s,
+    )
+
+
+class LocalPool:
+    """A pool of worker processes.
+
+    They are fresh processes that start in the background and load the objective once. What a training prints is
+    kept out of the terminal and shown where it fails.
+
+    Args:
+        objective: Any form that ``as_training`` takes. It must survive cloudpickle.
+        metric: What every step must measure.
+        horizon: The largest step.
+        workers: How many processes.
+        threads: Threads for the linear algebra of each; by default the processors are shared out evenly.
+        folder: Where each trial gets a folder, named by its number; by default a temporary one.
+        step_timeout_s: A training that gives no step for so long is killed. Steps that a restart has to train
+            again are allowed for; a plain function is one step.
+
+    Raises:
+        ObjectiveError: The objective is of no known form, or cannot be sent to another process.
+    """
+
+    def __init__(
+        self,
+        objective: object,
+        *,
+        metric: str,
+        horizon: int,
+        workers: int = 1,
+        threads: int | None = None,
+        folder: Path | None = None,
+        step_timeout_s: float | None = None,
+    ) -> None:
+        if workers < 1:
+            raise ValueError(f"A pool needs at least one worker, got workers={workers}.")
+        as_training(objective, metric=metric)
+        pickled = _pickled(objective)
+        self._step_timeout_s = step_timeout_s
+        self._temporary = tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True)
+        here = Path(self._temporary.name)
+        (here / "objective").write_bytes(pickled)
+        setup = Setup(here / "objective", metric, horizon, (folder or here / "trials").absolute())
+        threads = threads or max(1, _processors() // workers)
+        self._launches = [Launch(setup, threads, Path.cwd(), here / f"output-{number}") for number in range(workers)]
+        self._workers = [WorkerProcess(launch) for launch in self._launches]
+        self._waiting: deque[Move] = deque()
+
+    @property
+    def free(self) -> int:
+        """How many moves can be submitted now: one per idle worker.
+
+        0 while as many moves as there are workers wait for the busy holders of their trials.
+        """
+        if len(self._waiting) >= len(self._workers):
+            return 0
+        return sum(worker.move is None for worker in self._workers)
+
+    def submit(self, move: Move) -> None:
+        """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding.
+
+        Raises:
+            MoveError: A move of the same trial is outstanding.
+        """
+        if any(other.trial == move.trial for other in self._outstanding()):
+            raise MoveError(f"Trial {move.trial} has a move outstanding; wait for its end, then submit another.")
+        self._waiting.append(move)
+        self._dispatch()
+
+    def wait(self, timeout_s: float | None = None) -> list[Event]:
+        """The events since the last call; see ``Pool.wait``."""
+        until = float("inf") if timeout_s is None else time.monotonic() + timeout_s
+        events: list[Event] = []
+        while not events and any(True for _ in self._outstanding()):
+            left_s = max(0.0, min(_LOOK_EVERY_S, until - time.monotonic()))
+            connection.wait([worker.connection for worker in self._workers], left_s)
+            for number in range(len(self._workers)):
+                events += self._look_after(number)
+            self._dispatch()
+            if time.monotonic() >= until:
+                break
+        return events
+
+    def holds(self, trial: int) -> bool:
+        """Whether the paused trial is alive in a worker."""
+        return any(trial in worker.held for worker in self._workers)
+
+    def close(self, deadline_s: float = 5.0) -> list[Event]:
+        """End all trainings and return the events not yet seen.
+
+        Each worker ends after the step it is in, and closes its trainings so that they write their checkpoints;
+        after ``deadline_s`` it is killed. Whatever it was writing then, and moves that waited, are lost.
+        """
+        workers, self._workers = self._workers, []
+        self._waiting.clear()
+        events: list[Event] = []
+        until = time.monotonic() + deadline_s
+        try:
+            for worker in workers:
+                worker.finish()
+            while time.monotonic() < until and any(worker.alive for worker in workers):
+                connection.wait([worker.connection for worker in workers], 0.02)
+                for worker in workers:
+                    events += _events(worker.messages())
+            for worker in workers:
+                events += _events(worker.messages())
+        finally:
+            for worker in workers:
+                worker.kill()
+            self._temporary.cleanup()
+        return events
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+    def _outstanding(self) -> Iterator[Move]:
+        yield from self._waiting
+        yield from (worker.move for worker in self._workers if worker.move is not None)
+
+    def _dispatch(self) -> None:
+        """Give waiting moves, the oldest first, to the holder of their trial or to any idle worker."""
+        for move in list(self._waiting):
+            holders = [worker for worker in self._workers if move.trial in worker.held]
+            idle = [worker for worker in holders or self._workers if worker.move is None]
+            if idle:
+                self._waiting.remove(move)
+                idle[0].begin(move)
+
+    def _look_after(self, number: int) -> list[Event]:
+        """Read one worker's messages; replace it where it has died or hangs."""
+        worker = self._workers[number]
+        alive = worker.alive  # asked first: what a dead one sent can then be read to the end
+        events: list[Event] = []
+        for message in worker.messages():
+            worker.sign_at = time.monotonic()
+            match message:
+                case Ready():
+                    worker.ready = True
+                case Broken(error):
+                    raise ObjectiveError(
+                        f"A worker process cannot load the objective: {error}{worker.output_tail()}\n"
+                        "Make its modules importable there, or train in this process with workers=0."
+                    )
+                case Holding(trials):
+                    worker.held = trials
+                case Measured():
+                    worker.steps_allowed = 1
+                    events.append(message)
+                case Finished():
+                    worker.move = None
+                    events.append(message)
+                case Failed(error=error):
+                    worker.move = None
+                    events.append(dataclasses.replace(message, error=error + worker.output_tail()))
+        if not alive:
+            events += self._bury(number)
+        elif self._hangs(worker):
+            events += self._abort(number)
+        return events
+
+    def _hangs(self, worker: WorkerProcess) -> bool:
+        if self._step_timeout_s is None or worker.move is None or not worker.ready:
+            return False
+        return time.monotonic() - worker.sign_at > self._step_timeout_s * worker.steps_allowed
+
+    def _bury(self, number: int) -> list[Event]:
+        """Replace a worker that has died."""
+        worker = self._workers[number]
+        fate = worker.fate()
+        if not worker.ready:
+            raise ObjectiveError(
+                f"A worker process died while it was loading the objective: {fate}.{worker.output_tail()}\n"
+                "See whether it loads in this process, with workers=0."
+            )
+        return self._replace(number, fate, machine=True)
+
+    def _abort(self, number: int) -> list[Event]:
+        """Replace a worker that hangs."""
+        self._workers[number].abort()
+        limit = f"{self._step_timeout_s:g} s"
+        cause = f"no step within {limit} (step_timeout_s={self._step_timeout_s:g}), so the training was killed"
+        return self._replace(number, cause, machine=False)
+
+    def _replace(self, number: int, cause: str, *, machine: bool) -> list[Event]:
+        worker = self._workers[number]
+        worker.kill()
+        self._workers[number] = WorkerProcess(self._launches[number])
+        if worker.move is None:
+            return []
+        waste_s = time.monotonic() - worker.sign_at
+        return [Failed(worker.move.trial, cause + worker.output_tail(), waste_s, machine=machine)]
+
+
+class InProcessPool:
+    """The same interface without worker processes: each ``wait`` trains one step here. For debugging.
+
+    A hanging step hangs the caller, and what a training prints is seen at once.
+    """
+
+    def __init__(self, objective: object, *, metric: str, horizon: int, folder: Path | None = None) -> None:
+        training = as_training(objective, metric=metric)
+        self._temporary = tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True)
+        self._trainer = Trainer(training, horizon=horizon, folder=folder or Path(self._temporary.name))
+        self._events: Generator[Event] | None = None
+
+    @property
+    def free(self) -> int:
+        """1, or 0 while a move is outstanding."""
+        return int(self._events is None)
+
+    def submit(self, move: Move) -> None:
+        """Train ``move``.
+
+        Raises:
+            MoveError: A move is outstanding.
+        """
+        if self._events is not None:
+            raise MoveError("A move is outstanding; wait for its end, then submit another.")
+        self._events = self._trainer.run(move)
+
+    def wait(self, timeout_s: float | None = None) -> list[Event]:  # noqa: ARG002 - a step cannot be interrupted
+        """The next event of the outstanding move, whatever time it takes; empty without a move."""
+        if self._events is None:
+            return []
+        event = next(self._events)
+        if not isinstance(event, Measured):
+            self._events = None
+        return [event]
+
+    def holds(self, trial: int) -> bool:
+        """Whether the paused trial is alive."""
+        return trial in self._trainer.held
+
+    def close(self) -> list[Event]:
+        """End all trainings."""
+        if self._events is not None:
+            self._events.close()
+            self._events = None
+        self._trainer.close()
+        self._temporary.cleanup()
+        return []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self.close()
+
+
+def _events(messages: Iterator[object]) -> list[Event]:
+    return [message for message in messages if isinstance(message, Measured | Finished | Failed)]
+
+
+def _processors() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _pickled(objective: object) -> bytes:
+    """The objective as bytes; what it takes from ``__main__`` or a notebook goes by value."""
+    try:
+        return bytes(cloudpickle.dumps(objective))
+    except Exception as error:
+        culprit = _culprit(objective)
+        raise ObjectiveError(
+            f"The objective cannot be sent to a worker process{culprit}: {error}. "
+            "Make that inside the training, or train in this process with workers=0."
+        ) from error
+
+
+def _culprit(objective: object) -> str:
+    """Which of the things that the objective uses cannot be pickled."""
+    for name, value in _uses(objective):
+        try:
+            cloudpickle.dumps(value)
+        except Exception:  # noqa: BLE001 - any reason will do
+            return f" because of {name} (a {type(value).__name__})"
+    return ""
+
+
+def _uses(objective: object) -> Iterator[tuple[str, object]]:
+    if isinstance(objective, functools.partial):
+        yield from ((f"its argument {value!r:.40}", value) for value in objective.args)
+        yield from objective.keywords.items()
+        yield from _uses(objective.func)
+    elif inspect.ismethod(objective):
+        yield from _uses(objective.__self__)
+    elif inspect.isfunction(objective):
+        variables = inspect.getclosurevars(objective)
+        yield from (*variables.nonlocals.items(), *variables.globals.items())
+    else:
+        attributes: Mapping[str, object] = getattr(objective, "__dict__", {})
+        yield from attributes.items()

@@ -1,0 +1,234 @@
+"""One interface over the forms in which a training can be handed in.
+
+1. a generator ``train(config, seed)``: one yield per step;
+2. a generator with a folder, ``train(config, seed, folder)``: it resumes from the files it finds there;
+3. a plain function ``score(config, seed)``: a number, or a dict of numbers;
+4. a recipe: anything with a method ``train(config, seed, folder, start_step)``.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import inspect
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass
+from enum import StrEnum
+from numbers import Real
+from pathlib import Path
+from typing import Any
+
+from ayar.errors import ObjectiveError
+from ayar.records import Configuration
+
+_CALLS = "train(config, seed), train(config, seed, folder) or score(config)"
+
+
+class Kind(StrEnum):
+    """The form in which a training was handed in."""
+
+    GENERATOR = "generator"
+    FOLDER_GENERATOR = "generator with a folder"
+    FUNCTION = "plain function"
+    RECIPE = "recipe"
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """A training of any form. Made by ``as_training``.
+
+    Attributes:
+        kind: The form in which it was handed in.
+        metric: The metric that each step must measure.
+        uses_folder: Whether it wants a folder of its own for each trial.
+        call: Begins the training: ``(config, seed, folder, start_step)`` to whatever the objective returns.
+    """
+
+    kind: Kind
+    metric: str
+    uses_folder: bool
+    call: Callable[[Configuration, int, Path | None, int], object]
+
+    @property
+    def sliceable(self) -> bool:
+        """Whether it can be stopped before the horizon and continued later."""
+        return self.kind is not Kind.FUNCTION
+
+    @property
+    def kept_alive(self) -> bool:
+        """Whether a paused one is worth keeping in memory, because a restart trains some steps again.
+
+        A recipe is not: closing it writes an exact checkpoint, from which any worker goes on.
+        """
+        return self.kind is not Kind.RECIPE
+
+    def start(
+        self, config: Configuration, seed: int, folder: Path | None, start_step: int, horizon: int
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """Train on from ``start_step`` and yield each later step with its metrics; step 0 only for a fresh start.
+
+        Steps count 1, 2, 3, ... unless a yielded dict names its own ``"step"``. After a restart a generator
+        replays silently from its beginning (the same seed gives the same curve); a generator with a folder goes
+        on where its files say: its own ``"step"`` counts, without one its first yield is ``start_step + 1``. A
+        plain function gives one measurement, at the horizon. Closing the iterator closes the training.
+
+        Raises:
+            ObjectiveError: What the objective gave cannot be read as a measurement.
+        """
+        given = self.call(copy.deepcopy(config), seed, folder, start_step)
+        if isinstance(given, Iterator):
+            replays = self.kind in (Kind.GENERATOR, Kind.FUNCTION)
+            yield from self._steps(given, 0 if replays else start_step, start_step)
+        elif self.kind is Kind.FUNCTION:
+            yield horizon, self._read(given)[1]
+        else:
+            raise ObjectiveError(
+                f"The {self.kind} returned {_shown(given)} instead of an iterator. Yield once per step."
+            )
+
+    def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[tuple[int, dict[str, float]]]:
+        last: int | None = None
+        with closing(_Closable(given)):
+            for value in given:
+                named, metrics = self._read(value)
+                step = named if named is not None else (first if last is None else last) + 1
+                if last is not None and step <= last:
+                    raise ObjectiveError(
+                        f'The training yielded "step": {step} after step {last}; steps must rise. '
+                        'Leave "step" out to have the yields counted 1, 2, 3, ...'
+                    )
+                last = step
+                if step > start_step or step == start_step == 0:
+                    yield step, metrics
+        if last is None and start_step == 0:
+            raise ObjectiveError(
+                "The training ended without a single yield. Yield the metrics once per step, "
+                f'for example yield {{"{self.metric}": 0.1}}, and check that its loop runs at least once.'
+            )
+
+    def _read(self, given: object) -> tuple[int | None, dict[str, float]]:
+        """The step, where the objective names it, and the metrics."""
+        if not isinstance(given, Mapping):
+            number = _number(given)
+            if number is None:
+                raise ObjectiveError(
+                    f"The training gave {_shown(given)}. Each step must give a number or a dict of numbers, "
+                    f'for example {{"{self.metric}": 0.1}}.'
+                )
+            return None, {self.metric: number}
+        metrics = {}
+        for name, value in given.items():
+            number = _number(value)
+            if number is None or not isinstance(name, str):
+                raise ObjectiveError(
+                    f"The training gave {name!r}: {_shown(value)}. Metrics are named numbers: "
+                    "leave it out, or turn it into one."
+                )
+            metrics[name] = number
+        step = metrics.pop("step", None)
+        if self.metric not in metrics:
+            raise ObjectiveError(_missing(self.metric, list(metrics)))
+        if step is not None and not (step >= 0 and step.is_integer()):
+            raise ObjectiveError(f'The training gave "step": {step:g}. Steps are whole numbers from 0.')
+        return None if step is None else int(step), metrics
+
+
+def as_training(objective: object, *, metric: str) -> Training:
+    """The training behind an objective of any form; ``metric`` is what each of its steps must measure.
+
+    >>> def train(config, seed):
+    ...     for epoch in range(3):
+    ...         yield 1 / (1 + epoch)
+    >>> training = as_training(train, metric="loss")
+    >>> training.kind.value, list(training.start({}, 0, None, start_step=1, horizon=3))
+    ('generator', [(2, {'loss': 0.5}), (3, {'loss': 0.3333333333333333})])
+
+    Raises:
+        ObjectiveError: It is none of the forms, or takes other arguments.
+    """
+    if isinstance(objective, str | bytes | list | tuple):
+        raise ObjectiveError(
+            f"The objective is {_shown(objective)}. Commands cannot be tuned yet: "
+            "write a function that runs it and returns or yields its score."
+        )
+    if inspect.isclass(objective):
+        raise ObjectiveError(f"The objective is the class {objective.__name__}. Hand in an instance of it.")
+    train = getattr(objective, "train", None)
+    if callable(train) and _binds(train, {}, 0, None, 0):
+        return Training(Kind.RECIPE, metric, True, train)
+    if not callable(objective):
+        raise ObjectiveError(
+            f"The objective is {_shown(objective)}. Hand in a generator function, a plain function or a recipe."
+        )
+    return _from_function(objective, metric)
+
+
+def _from_function(function: Callable[..., object], metric: str) -> Training:
+    inner = inspect.unwrap(function)
+    forms = (inner, getattr(inner, "__call__", None))  # noqa: B004 - an object whose __call__ yields
+    name = getattr(function, "__name__", type(function).__name__)
+    if any(inspect.iscoroutinefunction(form) or inspect.isasyncgenfunction(form) for form in forms):
+        raise ObjectiveError(f"{name} is asynchronous. Write it with a plain def.")
+    generator = any(inspect.isgeneratorfunction(form) for form in forms)
+    if _has_folder(function) and _binds(function, {}, 0, folder=None):
+        kind = Kind.FOLDER_GENERATOR if generator else Kind.FUNCTION
+        return Training(kind, metric, True, lambda c, seed, folder, _: function(c, seed, folder=folder))
+    if _binds(function, {}, 0):
+        kind = Kind.GENERATOR if generator else Kind.FUNCTION
+        return Training(kind, metric, False, lambda c, seed, *_: function(c, seed))
+    if _binds(function, {}, 0, None):
+        kind = Kind.FOLDER_GENERATOR if generator else Kind.FUNCTION
+        return Training(kind, metric, True, lambda c, seed, folder, _: function(c, seed, folder))
+    if _binds(function, {}) and not generator:
+        return Training(Kind.FUNCTION, metric, False, lambda c, *_: function(c))
+    raise ObjectiveError(
+        f"{name}{inspect.signature(function)} has the wrong arguments. Write {_CALLS}."
+        + (" The seed makes a repeat give the same curve." if generator else "")
+    )
+
+
+def _has_folder(function: Callable[..., object]) -> bool:
+    try:
+        return "folder" in inspect.signature(function).parameters
+    except (TypeError, ValueError):  # builtins have no signature
+        return False
+
+
+def _binds(function: Callable[..., object], *args: object, **kwargs: object) -> bool:
+    try:
+        inspect.signature(function).bind(*args, **kwargs)
+    except TypeError:
+        return False
+    except ValueError:  # builtins have no signature: take it for train(config, seed)
+        return len(args) == 2
+    return True
+
+
+def _number(value: object) -> float | None:
+    """The value as a float where it is a number: Python's, NumPy's, or a tensor of one element."""
+    item = getattr(value, "item", None)
+    if callable(item):
+        try:
+            value = item()
+        except (TypeError, ValueError, RuntimeError):  # an array of several elements
+            return None
+    return float(value) if isinstance(value, Real) else None
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return f"{text if len(text) <= 60 else text[:57] + '...'} (a {type(value).__name__})"
+
+
+def _missing(metric: str, names: list[str]) -> str:
+    close = difflib.get_close_matches(metric, names, n=1, cutoff=0.5)
+    hint = f"did you mean {close[0]!r}?" if close else "measure it, or tune one of those."
+    return f"The training gave {', '.join(map(repr, names)) or 'no metric'} but not {metric!r}: {hint}"
+
+
+class _Closable:
+    """Lets ``closing`` end an iterator that may have no ``close``."""
+
+    def __init__(self, iterator: Iterator[Any]) -> None:
+        self.close: Callable[[], object] = getattr(iterator, "close", lambda: None)

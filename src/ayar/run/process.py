@@ -1,0 +1,161 @@
+"""One worker process as its pool sees it: start it, talk to it, end it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from multiprocessing.connection import Connection
+from pathlib import Path
+
+from ayar.records import Move
+from ayar.run.events import Event
+from ayar.run.worker import Broken, Holding, Ready, Setup
+
+_BOOT = """
+import json, sys
+fd, parent, sys.path[:] = json.loads(sys.argv[1])
+from ayar.run.worker import main
+main(fd, parent)
+"""
+_THREAD_LIMITS = (
+    "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+)
+_TAIL_LINES, _TAIL_BYTES = 20, 8192
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """How worker processes are started.
+
+    Attributes:
+        setup: What each is told first.
+        threads: Threads that its linear algebra may use.
+        cwd: Its working directory.
+        output: File that takes its standard output and error.
+    """
+
+    setup: Setup
+    threads: int
+    cwd: Path
+    output: Path
+
+
+class WorkerProcess:
+    """A fresh Python process that trains one move at a time.
+
+    It does not import the user's ``__main__`` again, so a script needs no ``if __name__ == "__main__"``.
+
+    Attributes:
+        move: The move it is training; None when it is idle.
+        held: Paused trials alive in it.
+        ready: Whether it has loaded the objective.
+        sign_at: When it last gave a sign, on the monotonic clock.
+        steps_allowed: Steps that it may have to train before it gives the next.
+    """
+
+    def __init__(self, launch: Launch) -> None:
+        self.move: Move | None = None
+        self.held: frozenset[int] = frozenset()
+        self.ready = False
+        self.sign_at = time.monotonic()
+        self.steps_allowed = 1
+        self._output = launch.output
+        ours, theirs = socket.socketpair()
+        # Linux kills a child with the thread that started it, so only the main thread may ask for that.
+        parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
+        path = [entry or str(launch.cwd) for entry in sys.path]
+        with theirs, launch.output.open("ab") as output:
+            self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
+                [sys.executable, "-c", _BOOT, json.dumps([theirs.fileno(), parent, path])],
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                pass_fds=[theirs.fileno()],
+                cwd=launch.cwd,
+                env=_environment(launch.threads),
+                start_new_session=True,  # Ctrl-C in the terminal reaches the pool alone
+            )
+        self.connection = Connection(ours.detach())
+        self._send(launch.setup)
+
+    @property
+    def pid(self) -> int:
+        """Its process id."""
+        return self._process.pid
+
+    @property
+    def alive(self) -> bool:
+        """Whether the process runs."""
+        return self._process.poll() is None
+
+    def begin(self, move: Move) -> None:
+        """Give it a move."""
+        self.move = move
+        self.sign_at = time.monotonic()
+        self.steps_allowed = 1 if move.trial in self.held else 1 + move.start_step
+        self._send(move)
+
+    def finish(self) -> None:
+        """Ask it to close its trainings and end."""
+        self._send(None)
+
+    def messages(self) -> Iterator[Event | Ready | Broken | Holding]:
+        """What it has sent and nobody has read."""
+        with suppress(EOFError, OSError):
+            while self.connection.poll():
+                yield self.connection.recv()
+
+    def kill(self) -> None:
+        """End it and every process it started, now. May be called for a dead one; it leaves nothing behind."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+        self.connection.close()
+
+    def abort(self) -> None:
+        """End it so that its output shows where it was."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(signal.SIGABRT)
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=1)
+        self.kill()
+
+    def fate(self) -> str:
+        """How the process ended, in words. Waits for its end."""
+        code = self._process.wait()
+        if code >= 0:
+            return f"the worker process exited with status {code} in the middle of the training"
+        name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
+        hint = "; perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
+        return f"the worker process was killed by signal {-code} ({name}){hint}"
+
+    def output_tail(self) -> str:
+        """The last lines that the training printed, under a heading; empty where it printed nothing."""
+        with self._output.open("rb") as file:
+            file.seek(max(0, self._output.stat().st_size - _TAIL_BYTES))
+            lines = file.read().decode(errors="replace").splitlines()
+        return "\n".join(["\nIts last output:", *lines[-_TAIL_LINES:]]) if lines else ""
+
+    def _send(self, message: Setup | Move | None) -> None:
+        with suppress(OSError):  # a process that has died is noticed when its end is read
+            self.connection.send(message)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    limits = dict.fromkeys(_THREAD_LIMITS, str(threads))
+    # One hash seed for all workers: the order of a set must not make a replayed curve differ.
+    return {"PYTHONHASHSEED": "0"} | os.environ | limits | {"PYTHONUNBUFFERED": "1"}
