@@ -3,7 +3,7 @@
 The life of a move::
 
     submitted --step done--> Measured, any number of times
-              --stop step reached, or training ended by itself--> Finished
+              --stop step reached, pause() asked for, or training ended by itself--> Finished
               --raised, hung, or its process died--> Failed
 """
 
@@ -77,6 +77,11 @@ class Pool(Protocol):
         """How many moves can be submitted now."""
         ...
 
+    @property
+    def busy(self) -> bool:
+        """Whether a move is outstanding: more events will come."""
+        ...
+
     def submit(self, move: Move) -> None:
         """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding."""
         ...
@@ -84,10 +89,17 @@ class Pool(Protocol):
     def wait(self, timeout_s: float | None = None) -> list[Event]:
         """The events since the last call, in order; blocks until there is one or ``timeout_s`` has passed.
 
-        Empty at once when no move is outstanding.
+        Empty at once when nothing is outstanding.
 
         Raises:
             ObjectiveError: The objective cannot be loaded by a worker.
+        """
+        ...
+
+    def pause(self) -> None:
+        """Let every outstanding move end with the step it is in; a move that has not begun ends where it is.
+
+        Their events still come, ``Finished`` last. Moves that are submitted later train as usual.
         """
         ...
 

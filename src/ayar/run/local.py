@@ -14,8 +14,7 @@ import inspect
 import os
 import tempfile
 import time
-from collections import deque
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from multiprocessing import connection
 from pathlib import Path
 from typing import Self
@@ -99,7 +98,8 @@ class LocalPool:
         threads = threads or max(1, _processors() // workers)
         self._launches = [Launch(setup, threads, Path.cwd(), here / f"output-{number}") for number in range(workers)]
         self._workers = [WorkerProcess(launch) for launch in self._launches]
-        self._waiting: deque[Move] = deque()
+        self._waiting: list[Move] = []
+        self._unseen: list[Event] = []
 
     @property
     def free(self) -> int:
@@ -110,6 +110,11 @@ class LocalPool:
         if len(self._waiting) >= len(self._workers):
             return 0
         return sum(worker.move is None for worker in self._workers)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a move is outstanding."""
+        return bool(self._unseen) or any(True for _ in self._outstanding())
 
     def submit(self, move: Move) -> None:
         """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding.
@@ -125,8 +130,8 @@ class LocalPool:
     def wait(self, timeout_s: float | None = None) -> list[Event]:
         """The events since the last call; see ``Pool.wait``."""
         until = float("inf") if timeout_s is None else time.monotonic() + timeout_s
-        events: list[Event] = []
-        while not events and any(True for _ in self._outstanding()):
+        events, self._unseen = self._unseen, []
+        while not events and self.busy:
             left_s = max(0.0, min(_LOOK_EVERY_S, until - time.monotonic()))
             connection.wait([worker.connection for worker in self._workers], left_s)
             for number in range(len(self._workers)):
@@ -136,6 +141,14 @@ class LocalPool:
                 break
         return events
 
+    def pause(self) -> None:
+        """Let every outstanding move end with the step it is in; see ``Pool.pause``."""
+        self._unseen += [Finished(move.trial, ended=False) for move in self._waiting]
+        self._waiting.clear()
+        for worker in self._workers:
+            if worker.move is not None:
+                worker.pause()
+
     def holds(self, trial: int) -> bool:
         """Whether the paused trial is alive in a worker."""
         return any(trial in worker.held for worker in self._workers)
@@ -144,11 +157,11 @@ class LocalPool:
         """End all trainings and return the events not yet seen.
 
         Each worker ends after the step it is in, and closes its trainings so that they write their checkpoints;
-        after ``deadline_s`` it is killed. Whatever it was writing then, and moves that waited, are lost.
+        after ``deadline_s`` it is killed, and what it has not saved is lost.
         """
         workers, self._workers = self._workers, []
         self._waiting.clear()
-        events: list[Event] = []
+        events, self._unseen = self._unseen, []
         until = time.monotonic() + deadline_s
         try:
             for worker in workers:
@@ -259,12 +272,18 @@ class InProcessPool:
         training = as_training(objective, metric=metric)
         self._temporary = tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True)
         self._trainer = Trainer(training, horizon=horizon, folder=folder or Path(self._temporary.name))
-        self._events: Generator[Event] | None = None
+        self._events: Iterator[Event] | None = None
+        self._pausing = False
 
     @property
     def free(self) -> int:
         """1, or 0 while a move is outstanding."""
         return int(self._events is None)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a move is outstanding."""
+        return self._events is not None
 
     def submit(self, move: Move) -> None:
         """Train ``move``.
@@ -274,7 +293,8 @@ class InProcessPool:
         """
         if self._events is not None:
             raise MoveError("A move is outstanding; wait for its end, then submit another.")
-        self._events = self._trainer.run(move)
+        self._pausing = False
+        self._events = self._trainer.run(move, pausing=lambda: self._pausing)
 
     def wait(self, timeout_s: float | None = None) -> list[Event]:  # noqa: ARG002 - a step cannot be interrupted
         """The next event of the outstanding move, whatever time it takes; empty without a move."""
@@ -285,18 +305,22 @@ class InProcessPool:
             self._events = None
         return [event]
 
+    def pause(self) -> None:
+        """Let the outstanding move end where it is."""
+        self._pausing = True
+
     def holds(self, trial: int) -> bool:
         """Whether the paused trial is alive."""
         return trial in self._trainer.held
 
     def close(self) -> list[Event]:
-        """End all trainings."""
-        if self._events is not None:
-            self._events.close()
-            self._events = None
+        """End all trainings and return the events not yet seen."""
+        self.pause()
+        events = list(self._events or ())
+        self._events = None
         self._trainer.close()
         self._temporary.cleanup()
-        return []
+        return events
 
     def __enter__(self) -> Self:
         return self

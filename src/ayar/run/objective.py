@@ -70,22 +70,28 @@ class Training:
 
         Steps count 1, 2, 3, ... unless a yielded dict names its own ``"step"``. After a restart a generator
         replays silently from its beginning (the same seed gives the same curve); a generator with a folder goes
-        on where its files say: its own ``"step"`` counts, without one its first yield is ``start_step + 1``. A
-        plain function gives one measurement, at the horizon. Closing the iterator closes the training.
+        on where its files say: its own ``"step"`` counts, without one its first yield is ``start_step + 1`` (or 1
+        where the folder is empty). A plain function gives one measurement, at the horizon. Closing the iterator
+        closes the training.
 
         Raises:
             ObjectiveError: What the objective gave cannot be read as a measurement.
         """
         given = self.call(copy.deepcopy(config), seed, folder, start_step)
         if isinstance(given, Iterator):
-            replays = self.kind in (Kind.GENERATOR, Kind.FUNCTION)
-            yield from self._steps(given, 0 if replays else start_step, start_step)
+            yield from self._steps(given, start_step if self._goes_on(folder) else 0, start_step)
         elif self.kind is Kind.FUNCTION:
             yield horizon, self._read(given)[1]
         else:
             raise ObjectiveError(
                 f"The {self.kind} returned {_shown(given)} instead of an iterator. Yield once per step."
             )
+
+    def _goes_on(self, folder: Path | None) -> bool:
+        """Whether a restart goes on near where it was, rather than at its beginning."""
+        if self.kind is Kind.FOLDER_GENERATOR:
+            return folder is not None and any(folder.iterdir())
+        return self.kind is Kind.RECIPE
 
     def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[tuple[int, dict[str, float]]]:
         last: int | None = None

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from ayar.records import Move
 from ayar.run.events import Event
-from ayar.run.worker import Broken, Holding, Ready, Setup
+from ayar.run.worker import Broken, Command, Holding, Pause, Ready, Setup
 
 _BOOT = """
 import json, sys
@@ -109,6 +109,10 @@ class WorkerProcess:
         self.steps_allowed = 1 if move.trial in self.held else 1 + move.start_step
         self._send(move)
 
+    def pause(self) -> None:
+        """Ask it to end its move with the step it is in."""
+        self._send(Pause())
+
     def finish(self) -> None:
         """Ask it to close its trainings and end."""
         self._send(None)
@@ -150,7 +154,7 @@ class WorkerProcess:
             lines = file.read().decode(errors="replace").splitlines()
         return "\n".join(["\nIts last output:", *lines[-_TAIL_LINES:]]) if lines else ""
 
-    def _send(self, message: Setup | Move | None) -> None:
+    def _send(self, message: Command) -> None:
         with suppress(OSError):  # a process that has died is noticed when its end is read
             self.connection.send(message)
 

@@ -1,7 +1,7 @@
 """What runs inside a worker process: the trainer, and the loop that obeys the pool.
 
-The pool sends one ``Setup``, then moves, then None to end. The worker answers ``Ready`` (or ``Broken``) once, and
-for each move its events, with ``Holding`` just before the last of them.
+The pool sends one ``Setup``, then moves (or ``Pause`` in mid-move), then None to end. The worker answers ``Ready``
+(or ``Broken``) once, and for each move its events, with ``Holding`` just before the last of them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import threading
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -52,6 +52,14 @@ class Setup:
     metric: str
     horizon: int
     folder: Path
+
+
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """End the move with the step it is in. Says nothing to an idle worker."""
+
+
+Command = Setup | Move | Pause | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,14 +99,17 @@ class Trainer:
         """The paused trials that are alive."""
         return frozenset(self._paused)
 
-    def run(self, move: Move) -> Generator[Event]:
-        """Train one move. The last event is ``Finished`` or ``Failed``; closing early closes the training."""
+    def run(self, move: Move, *, pausing: Callable[[], bool] = lambda: False) -> Generator[Event]:
+        """Train one move, step by step, until it is done or ``pausing()``.
+
+        The last event is ``Finished`` or ``Failed``.
+        """
         asked = time.perf_counter()
         steps: Steps = iter(())
         try:
             steps = self._resume(move)
             step, ended = move.start_step, False
-            while step < move.stop_step and not ended:
+            while step < move.stop_step and not ended and not pausing():
                 asked = time.perf_counter()
                 measured = next(steps, None)
                 cost_s = time.perf_counter() - asked
@@ -116,9 +127,6 @@ class Trainer:
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a training does, the pool goes on
             waste_s = time.perf_counter() - asked
             yield Failed(move.trial, describe(error), waste_s, contract=isinstance(error, ObjectiveError))
-        except GeneratorExit:
-            _close_quietly(steps)
-            raise
         else:
             yield Finished(move.trial, ended)
 
@@ -133,12 +141,11 @@ class Trainer:
             return steps
         if steps is not None:
             _close_quietly(steps)
-        folder = None
-        if self._training.uses_folder:
-            folder = self._folder / str(move.trial)
-            if move.start_step == 0:
-                # Files of an attempt that died before its first measurement was recorded.
-                shutil.rmtree(folder, ignore_errors=True)
+        folder = self._folder / str(move.trial) if self._training.uses_folder else None
+        if folder is not None and move.start_step == 0:
+            # Files of an attempt that died before its first measurement was recorded.
+            shutil.rmtree(folder, ignore_errors=True)
+        if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
         return self._training.start(move.config, move.seed, folder, move.start_step, self._horizon)
 
@@ -169,7 +176,7 @@ def main(fd: int, parent: int) -> None:
     faulthandler.enable(all_threads=False)  # a crash in C code, or the pool's SIGABRT, shows where it was
     _die_with(parent)
     connection = Connection(fd)
-    commands: SimpleQueue[Setup | Move | None] = SimpleQueue()
+    commands: SimpleQueue[Command] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, commands), daemon=True).start()
     setup = commands.get()
     assert isinstance(setup, Setup)
@@ -180,19 +187,18 @@ def main(fd: int, parent: int) -> None:
         return
     connection.send(Ready())
     trainer = Trainer(training, horizon=setup.horizon, folder=setup.folder)
-    while isinstance(move := commands.get(), Move):
-        os.ftruncate(sys.__stdout__.fileno(), 0)  # type: ignore[union-attr] # keep this move's output only
-        events = trainer.run(move)
-        for event in events:
-            if not isinstance(event, Measured):
-                connection.send(Holding(trainer.held))
-            connection.send(event)
-            if not commands.empty():  # in mid-move only the end can be waiting
-                events.close()
+    while (command := commands.get()) is not None:
+        if isinstance(command, Move):
+            os.ftruncate(1, 0)  # of the output, keep what belongs to this move
+            # In mid-move the pool sends nothing but a pause or the end, and both pause.
+            for event in trainer.run(command, pausing=lambda: not commands.empty()):
+                if not isinstance(event, Measured):
+                    connection.send(Holding(trainer.held))
+                connection.send(event)
     trainer.close()
 
 
-def _listen(connection: Connection, commands: SimpleQueue[Setup | Move | None]) -> None:
+def _listen(connection: Connection, commands: SimpleQueue[Command]) -> None:
     try:
         while True:
             commands.put(connection.recv())
