@@ -1,7 +1,8 @@
 """Numbers that describe the shape of one cost curve, whatever its unit.
 
-Every signal is a ratio of differences of the loss, so multiplying the loss by a positive constant or adding one
-changes nothing. A curve is first thinned to about 100 points: the total variation grows with their number.
+Every signal is a ratio of differences of the loss, so a loss times a positive constant, or plus one, has the same
+signals. A curve is first thinned to about 100 points, because its total variation grows with their number; what
+a shorter curve would have at 100 points is extrapolated.
 """
 
 from __future__ import annotations
@@ -30,13 +31,13 @@ class Signals:
         steps: First and last of their steps.
         nonfinite_step: The first step whose value is infinite or NaN; None without one.
         moved: Whether the loss moved by more than rounding.
-        gain_end: Share of the net fall gained in the last tenth of the steps; 0 when it fell on balance nowhere.
+        gain_end: Share of the net fall gained in the last tenth of the steps; 0 without a net fall.
         gain_end_z: That gain in standard errors.
-        drawdown: Worst rise above the best value so far, as a share of the fall; infinite for a loss that only rose.
+        drawdown: Worst rise above the best value so far, as a share of the fall; infinite if it only rose.
         drawdown_steps: Where that rise begins and where it is worst.
-        regress: What was lost again at the end, as a share of the fall; 1 and more: it ends no lower than it began.
-        tvr: Total variation over net change: 1 is monotone, 6 goes up and down a lot.
-        t90: Share of the steps after which nine tenths of the net fall were reached; 1 when it did not fall.
+        regress: What was lost again at the end, as a share of the fall; from 1 on it ends no lower than it began.
+        tvr: Total variation over net change, at 100 points: 1 is monotone, 3 goes up and down a lot.
+        t90: Share of the steps after which nine tenths of the net fall were reached; 1 if it did not fall.
         noise: Spread of neighbouring points in the last fifth, as a share of the fall.
         end: Median of the last tenth, in the unit of the loss.
         end_error: Standard error of ``end``, in the unit of the loss.
@@ -61,7 +62,7 @@ class Signals:
 
 
 def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
-    """The signals of a curve given by rising ``steps`` and ``values``, both of shape ``(n,)``; any n, any values.
+    """The signals of a curve given by rising ``steps`` and its ``values``, both ``(n,)``; any n, any values.
 
     >>> falling = signals(np.arange(101), 0.9 ** np.arange(101))
     >>> round(falling.t90, 2), falling.drawdown, round(falling.tvr, 2)
@@ -88,9 +89,7 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
     best = int(np.argmin(y[: worst + 1]))
     reached = np.flatnonzero(smooth <= y[0] - 0.9 * net) if net > 0 else np.array([], dtype=int)
     late_moves = np.diff(y[-max(3, n // 5) :])
-    noise = (
-        1.4826 * float(np.median(np.abs(late_moves - np.median(late_moves)))) / math.sqrt(2) if n > 2 else 0.0
-    )
+    noise = 1.4826 * float(np.median(np.abs(late_moves - np.median(late_moves)))) / math.sqrt(2) if n > 2 else 0.0
     return Signals(
         points=n,
         steps=(int(steps[0]), int(steps[-1])),
@@ -102,7 +101,7 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
         drawdown=_ratio(float(y[worst] - best_so_far[worst]), fall),
         drawdown_steps=(int(steps[best]), int(steps[worst])),
         regress=_ratio(end - float(smooth.min()), fall),
-        tvr=_ratio(float(np.abs(np.diff(y)).sum()), abs(net)) or 1.0,
+        tvr=1 + _ratio(float(np.abs(np.diff(y)).sum()) - abs(float(y[0] - y[-1])), abs(net)) * POINTS / n,
         t90=float((steps[reached[0]] - steps[0]) / (steps[-1] - steps[0])) if len(reached) and n > 1 else 1.0,
         noise=_ratio(noise, fall),
         end=end * scale,
@@ -122,7 +121,7 @@ def thin(steps: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]
 
 
 def trailing_median(y: np.ndarray, width: int) -> np.ndarray:
-    """The median of each value and the ``width - 1`` before it, shape ``(n,)``; the first value stands for those."""
+    """The median of each value and the ``width - 1`` before it, shape ``(n,)``; the first value is repeated."""
     padded = np.concatenate([np.full(width - 1, y[0]), y])
     return np.asarray(np.median(sliding_window_view(padded, width), axis=1))
 
@@ -132,6 +131,14 @@ def _ratio(part: float, whole: float) -> float:
     if abs(part) <= 1e-12:  # rounding of values scaled to 1
         return 0.0
     return part / whole if whole > 1e-12 else math.copysign(math.inf, part)
+
+
+def _noise(tail: np.ndarray) -> float:
+    """Standard deviation of the points about their course, from the median absolute move between neighbours."""
+    if len(tail) < 3:
+        return 0.0
+    moves = np.diff(tail)
+    return 1.4826 * float(np.median(np.abs(moves - np.median(moves)))) / math.sqrt(2)
 
 
 def _median_error(tail: np.ndarray, count: int) -> float:
@@ -152,7 +159,7 @@ def _median_error(tail: np.ndarray, count: int) -> float:
 
 
 def _spikes(y: np.ndarray, height: float) -> list[int]:
-    """Where the loss rises ``height`` above the median before it and is back within a twentieth of the points."""
+    """Where the loss rises ``height`` above the median before it and is back within a twentieth of the curve."""
     width = max(3, len(y) // 20)
     if len(y) <= 2 * width or height <= 0:
         return []

@@ -32,6 +32,12 @@ VERDICTS: dict[str, str] = {
 }
 """Every verdict's name and its meaning in one line."""
 
+TOO_HIGH = frozenset({"diverging", "too high", "fast but ends higher"})
+"""Verdicts that ask for a lower learning rate."""
+
+TOO_LOW = frozenset({"too slow"})
+"""Verdicts that ask for a higher one."""
+
 READABLE = ("train_probe", "train_loss", "loss")
 """Metrics a curve can be read from, the best first."""
 
@@ -73,7 +79,7 @@ class _Reading:
     ) -> Verdict:
         """A verdict whose confidence comes from the clearest evidence and the number of agreeing signals."""
         margin = max((_margin(e) for e in evidence), default=1.0)
-        level = (margin >= 1.5) + (margin >= 3) + (agreeing >= 2)
+        level = int(margin >= 1.5) + int(margin >= 3) + int(agreeing >= 2)
         confidence = _LEVELS[min(level, _LEVELS.index(self.ceiling))]
         return Verdict(name, confidence, sentence, evidence, steps or self.signals.steps)
 
@@ -139,10 +145,7 @@ def _is_comparable(sibling: Curve, metric: str, found: Signals) -> bool:
     steps, values = sibling.metric(metric)
     known = steps <= found.steps[1]
     return (
-        len(steps) > 0
-        and steps[-1] >= found.steps[1]
-        and known.sum() >= MIN_POINTS
-        and bool(np.isfinite(values).all())
+        len(steps) > 0 and steps[-1] >= found.steps[1] and known.sum() >= MIN_POINTS and bool(np.isfinite(values).all())
     )
 
 
@@ -163,13 +166,13 @@ def _nonfinite(curve: Curve, step: int) -> Verdict:
 
 def _diverging(r: _Reading) -> Verdict | None:
     s = r.signals
-    if not (s.moved and s.regress >= 1 and s.drawdown > 0.3):
+    if not (s.moved and s.regress >= 1 and s.drawdown > 0.2):
         return None
     return r.verdict(
         "diverging",
         "The loss ends no lower than it began: each step overshoots the valley and lands higher up.",
         Evidence("regress", s.regress, 1.0),
-        Evidence("drawdown", s.drawdown, 0.3),
+        Evidence("drawdown", s.drawdown, 0.2),
         agreeing=2,
         steps=s.drawdown_steps,
     )
@@ -178,11 +181,11 @@ def _diverging(r: _Reading) -> Verdict | None:
 def _too_high(r: _Reading) -> Verdict | None:
     s = r.signals
     # A rounding-sized loss change swings by rounding; a validation loss that rises may be overfitting.
-    rises = s.drawdown > 0.3 and r.metric != "loss"
-    if not s.moved or s.regress >= 1 or not (rises or s.tvr > 6):
+    rises = s.drawdown > 0.2 and r.metric != "loss"
+    if not s.moved or s.regress >= 1 or not (rises or s.tvr > 3):
         return None
-    evidence = [Evidence("drawdown", s.drawdown, 0.3)] if rises else []
-    evidence += [Evidence("tvr", s.tvr, 6.0)] if s.tvr > 6 else []
+    evidence = [Evidence("drawdown", s.drawdown, 0.2)] if rises else []
+    evidence += [Evidence("tvr", s.tvr, 3.0)] if s.tvr > 3 else []
     return r.verdict(
         "too high",
         "The loss swings up and down instead of settling: each step overshoots, so the learning rate is too high.",
@@ -203,9 +206,9 @@ def _ends_higher(r: _Reading) -> Verdict | None:
     deficit = (s.end - rival[2].end) / span if span > 0 else 0.0
     if deficit <= 0.05 or (error > 0 and (s.end - rival[2].end) / error <= 3):
         return None
-    half = r.values[0] - 0.5 * (r.values[0] - s.end)
-    mine, theirs = _first_below(r.steps, r.values, half), _first_below(rival[0], rival[1], half)
-    if mine >= theirs:
+    nine_tenths = r.values[0] - 0.9 * (r.values[0] - s.end)
+    mine, theirs = _first_below(r.steps, r.values, nine_tenths), _first_below(rival[0], rival[1], nine_tenths)
+    if mine > theirs:
         return None
     return r.verdict(
         "fast but ends higher",
@@ -217,11 +220,11 @@ def _ends_higher(r: _Reading) -> Verdict | None:
 
 def _too_slow(r: _Reading) -> Verdict | None:
     s = r.signals
-    still_falling = s.gain_end > 0.02 and s.gain_end_z > 3
+    still_falling = s.gain_end > 0.005 and s.gain_end_z > 3
     late = s.t90 > 0.45
     if not s.moved or s.regress > 0.05 or s.tvr >= 1.3 or not (still_falling or late):
         return None
-    evidence = [Evidence("gain_end", s.gain_end, 0.02)] if still_falling else []
+    evidence = [Evidence("gain_end", s.gain_end, 0.005)] if still_falling else []
     evidence += [Evidence("t90", s.t90, 0.45)] if late else []
     verdict = r.verdict(
         "too slow",
