@@ -37,13 +37,15 @@ _CAUSES = {
 
 @contextmanager
 def explained(where: str) -> Iterator[None]:
-    """Turn what SQLite raises into one clear LedgerError; a broken constraint is left to the caller."""
+    """Turn what SQLite or the file system raises into one LedgerError; a broken constraint is the caller's."""
     try:
         yield
     except IntegrityError:
         raise
     except (DBAPIError, sqlite3.Error) as error:
         raise LedgerError(f"The ledger {where} cannot be used: {_cause(error)}.") from error
+    except OSError as error:
+        raise LedgerError(f"The ledger {where} cannot be used: {error.strerror}. Check its rights.") from error
 
 
 def _cause(error: DBAPIError | sqlite3.Error) -> str:
@@ -78,17 +80,12 @@ def _check_path(path: Path, *, create: bool) -> None:
         if not path.parent.is_dir():
             raise LedgerError(f"The folder {path.parent} of the ledger {path} does not exist. Make it first.")
         if not os.access(path.parent, os.W_OK):
-            raise LedgerError(
-                f"The ledger {path} cannot be made: its folder is read-only. Use another folder."
-            )
+            raise LedgerError(f"The ledger {path} cannot be made: its folder is read-only. Use another folder.")
         return
     if not path.is_file():
         raise LedgerError(f"{path} is not a regular file and cannot be a ledger. Give another path.")
-    try:
-        with path.open("rb") as file:
-            header = file.read(len(_HEADER))
-    except OSError as error:
-        raise LedgerError(f"The ledger {path} cannot be read: {error.strerror}. Check its rights.") from error
+    with path.open("rb") as file:
+        header = file.read(len(_HEADER))
     if header not in (_HEADER, b""):
         raise LedgerError(f"{path} is no ledger: it is not an SQLite file. Give another path.")
     if not header and not create:
@@ -104,9 +101,7 @@ def _read_only_mode(path: Path) -> str:
 def _engine(uri: str, patience_s: float) -> Engine:
     def connect() -> sqlite3.Connection:
         # isolation_level=None: transactions begin where SQLAlchemy says, not where the driver guesses.
-        connection = sqlite3.connect(
-            uri, uri=True, timeout=patience_s, isolation_level=None, check_same_thread=False
-        )
+        connection = sqlite3.connect(uri, uri=True, timeout=patience_s, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA synchronous = NORMAL")
         return connection

@@ -253,9 +253,7 @@ class Ledger:
 
     # Trials
 
-    def add_trial(
-        self, study: int, config: Configuration, seed: int, purpose: Purpose = Purpose.SEARCH
-    ) -> int:
+    def add_trial(self, study: int, config: Configuration, seed: int, purpose: Purpose = Purpose.SEARCH) -> int:
         """Append a trial and give its number: 0, 1, 2, ... in its study, whoever else is appending.
 
         Raises:
@@ -335,9 +333,7 @@ class Ledger:
             f"Tell the steps after {max(held, default=0)}."
         )
 
-    def end_move(
-        self, study: int, trial: int, *, ended: bool, error: str | None = None, waste_s: float = 0.0
-    ) -> None:
+    def end_move(self, study: int, trial: int, *, ended: bool, error: str | None = None, waste_s: float = 0.0) -> None:
         """Append that the trial's latest move is over, at the last step measured.
 
         Args:
@@ -354,9 +350,7 @@ class Ledger:
         with self._writing() as connection:
             move = connection.scalar(_LATEST_MOVE, key)
             if move is None or connection.scalar(_ENDING_OF, {"move": move}) is not None:
-                raise MoveError(
-                    f"Trial {trial} has no outstanding move to end: it was told twice, or never asked."
-                )
+                raise MoveError(f"Trial {trial} has no outstanding move to end: it was told twice, or never asked.")
             row = {
                 **key,
                 "move": move,
@@ -386,8 +380,7 @@ class Ledger:
             over = _by_trial(connection.execute(_ENDINGS, chosen).all())
             curves = _by_trial(connection.execute(_MEASUREMENTS, chosen).all())
         return [
-            _replayed(row, asked.get(row.trial), over.get(row.trial, []), curves.get(row.trial, []))
-            for row in rows
+            _replayed(row, asked.get(row.trial), over.get(row.trial, []), curves.get(row.trial, [])) for row in rows
         ]
 
     # Notes
@@ -415,14 +408,10 @@ class Ledger:
         return [Note(row.id, row.kind, json.loads(row.body), row.at) for row in rows]
 
     def _no_study(self, study: int) -> NotInLedger:
-        return NotInLedger(
-            f"The ledger {self.where} holds no study with id {study}; ids come from find_study."
-        )
+        return NotInLedger(f"The ledger {self.where} holds no study with id {study}; ids come from find_study.")
 
     def _no_trial(self, study: int, trial: int) -> NotInLedger:
-        return NotInLedger(
-            f"Study {study} in {self.where} holds no trial {trial}; numbers come from add_trial."
-        )
+        return NotInLedger(f"Study {study} in {self.where} holds no trial {trial}; numbers come from add_trial.")
 
 
 def _path(where: str | Path | None) -> Path | None:
@@ -485,9 +474,7 @@ def _json(value: Any, what: str) -> str:
     try:
         return _encode(value)
     except (TypeError, ValueError) as error:
-        raise LedgerError(
-            f"{what.capitalize()} cannot be written as JSON: {error}. Use plain values."
-        ) from error
+        raise LedgerError(f"{what.capitalize()} cannot be written as JSON: {error}. Use plain values.") from error
 
 
 def _plain(value: Any) -> Any:
