@@ -1,0 +1,1 @@
+"""Showing a study: rows, figures, one page, plain text."""

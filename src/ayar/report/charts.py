@@ -1,0 +1,280 @@
+"""Which figures a story needs: what is drawn, on which scales, and the caption that says what was left out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ayar.records import Score, State, Trial
+from ayar.report import figures, tables, words
+from ayar.report.scales import Scale, fitted
+from ayar.report.tables import Story
+from ayar.space import Choice, Float, Int, PerLayer
+
+_MOST_CURVES = 150
+_MOST_POINTS = 400
+_DECADES = 5  # the most a log scale of curves spans; below that lies noise
+
+_Curves = Callable[[Story, Trial], tuple[list[int], list[float]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """One figure on one or two scales, by name of the scale; the first is shown first."""
+
+    title: str
+    drawings: dict[str, str]
+    caption: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Colours:
+    """One hyperparameter seen as colour."""
+
+    name: str
+    scale: Scale
+
+    def level(self, trial: Trial) -> int | None:
+        """The step of the colour scale for a trial; None where it has no number there."""
+        value = trial.config.get(self.name)
+        return figures.level(self.scale, value) if _is_number(value) else None
+
+    def legend(self) -> str:
+        """The scale as a picture."""
+        return figures.legend(self.scale, label=f"Colour scale: {words.spelled(self.name)}")
+
+
+def colours(story: Story) -> Colours | None:
+    """The learning rate as colour, or else the first hyperparameter on a log scale, or else the first number.
+
+    None where no hyperparameter's numbers differ between the trials.
+    """
+    varied = {
+        name: values
+        for name in story.space.names
+        if len(set(values := [t.config[name] for t in story.searched if _is_number(t.config.get(name))])) > 1
+    }
+    names = sorted(varied, key=lambda name: (name != "learning_rate", not _is_log(story, name)))
+    if not names:
+        return None
+    log = _is_log(story, names[0])
+    return Colours(names[0], fitted(varied[names[0]], log=log, margin=0))
+
+
+def cost_charts(story: Story) -> list[Chart]:
+    """The cost J and the tuned metric against the step, for the searched trials."""
+    trials, told = drawn(story), _curves_caption(story)
+    charts = []
+    name = tables.cost_name(story)
+    if name:
+        title = f"Cost J ({words.spelled(name)})"
+        charts.append(_curves_chart(story, trials, tables.cost_curve, title, "J"))
+    title = words.spelled(story.metric).capitalize()
+    charts.append(_curves_chart(story, trials, tables.metric_curve, title, words.spelled(story.metric), told))
+    return [chart for chart in charts if chart.drawings]
+
+
+def slice_charts(story: Story) -> list[Chart]:
+    """One plot per hyperparameter whose value differs between trials: its value against the best score."""
+    shown = placed(story)
+    return [chart for name in story.space.names if (chart := _slice_chart(story, shown, name)) is not None]
+
+
+def slice_caption(story: Story) -> str:
+    """What the slice plots show."""
+    ended = _ended(story)
+    better = "higher" if story.maximize else "lower"
+    told = f"Each dot is a trial at the best {words.spelled(story.metric)} of its curve; {better} is better."
+    if any(not math.isfinite(t.loss) for t in ended):
+        told += " Crosses in the strip on top are trials that diverged or failed."
+    if len(ended) > _MOST_POINTS:
+        told += f" {_MOST_POINTS} of {len(ended):,} trials are drawn: the best and an even sample of the others."
+    return told
+
+
+def score_chart(story: Story) -> str:
+    """The winner's scores and what they are compared with, on one scale; empty without a finite score."""
+    rows = [_interval(story, name, score) for name, score in _scores(story) if math.isfinite(score.mean)]
+    label = f"{words.spelled(story.metric)}: scores with their 95 % intervals"
+    return figures.intervals(rows, label=label) if rows else ""
+
+
+def _scores(story: Story) -> list[tuple[str, Score]]:
+    return tables.scores(story.winner) if story.winner is not None else []
+
+
+def _interval(story: Story, name: str, score: Score) -> figures.Interval:
+    low, high = (end if math.isfinite(end) else score.mean for end in (score.low, score.high))
+    return figures.Interval(name, score.kind.value, story.told(score.mean), score.mean, low, high)
+
+
+def _curves_chart(
+    story: Story, trials: Sequence[Trial], read: _Curves, title: str, y_label: str, caption: str = ""
+) -> Chart:
+    colour = colours(story)
+    best = tables.best(story)
+    lines = []
+    for trial in trials:
+        steps, values = read(story, trial)
+        if steps:
+            level = colour.level(trial) if colour else None
+            lines.append(figures.Line(trial.id, steps, values, level, chosen=best is not None and trial.id == best.id))
+    drawings = {}
+    steps_scale = Scale(0, max([1, *(line.steps[-1] for line in lines)]))
+    for name, scale in _value_scales(lines, falling=read is tables.cost_curve or not story.maximize).items():
+        drawings[name] = figures.curves(
+            lines,
+            steps_scale,
+            scale,
+            label=f"{title} against step, {name} scale, {words.plural(len(lines), 'trial')}",
+            x_label="step",
+            y_label=f"{y_label}, {name} scale",
+        )
+    return Chart(title, drawings, caption)
+
+
+def _value_scales(lines: Sequence[figures.Line], *, falling: bool) -> dict[str, Scale]:
+    """Scales that show the curves of interest: a few that explode do not press the others flat."""
+    finite = [value for line in lines for value in line.values if math.isfinite(value)]
+    if not finite:
+        return {}
+    low, high = min(finite), max(finite)
+    typical = [
+        value
+        for line in lines
+        if all(math.isfinite(value) for value in line.values)
+        for value in (line.values[0], line.values[-1])
+    ] or finite
+    typical.sort()
+    if falling:
+        upper = typical[int(0.95 * (len(typical) - 1))]
+        high = min(high, upper + 0.2 * (upper - low)) if upper > low else high
+    else:
+        lower = typical[int(0.05 * (len(typical) - 1))]
+        low = max(low, lower - 0.2 * (high - lower)) if lower < high else low
+    scales = {"linear": fitted([low, high])}
+    positive = [value for value in finite if 0 < value <= high]
+    if falling and low >= 0 and positive and high > 3 * min(positive):
+        floor = max(min(positive), high / 10**_DECADES)
+        return {"log": fitted([floor, high], log=True), **scales}
+    return scales
+
+
+def _slice_chart(story: Story, trials: Sequence[Trial], name: str) -> Chart | None:
+    values = [trial.config[name] for trial in trials if name in trial.config]
+    flat = [each for value in values for each in _several(value)]
+    if len({repr(value) for value in values}) < 2:
+        return None
+    numeric = all(_is_number(value) for value in flat) and not _choices(story, name)
+    x: Scale | list[str]
+    if numeric:
+        x = fitted(flat, log=_is_log(story, name))
+    else:
+        x = _categories(story, name, flat)
+    colour, best = colours(story), tables.best(story)
+    points = [
+        figures.Point(
+            trial.id,
+            [_place(x, each, trial) for each in _several(trial.config[name])],
+            story.score_of(trial),
+            colour.level(trial) if colour else None,
+            chosen=best is not None and trial.id == best.id,
+        )
+        for trial in trials
+        if name in trial.config and _several(trial.config[name])
+    ]
+    label = words.spelled(name) + (" (log scale)" if isinstance(x, Scale) and x.log else "")
+    drawing = figures.slices(
+        points,
+        x,
+        _score_scale(story, [point.value for point in points]),
+        label=f"{words.spelled(story.metric)} against {label}",
+        x_label=label,
+        y_label=words.spelled(story.metric),
+    )
+    return Chart(words.spelled(name), {"only": drawing})
+
+
+def _score_scale(story: Story, scores: Iterable[float]) -> Scale:
+    finite = [score for score in scores if math.isfinite(score)]
+    log = not story.maximize and bool(finite) and min(finite) > 0 and max(finite) > 4 * min(finite)
+    return fitted(finite, log=log, margin=0.06)
+
+
+def _place(x: Scale | list[str], value: Any, trial: Trial) -> float:
+    if isinstance(x, Scale):
+        return x.clipped(value)
+    return figures.category_place(x.index(words.setting(value)), len(x), trial.id)
+
+
+def _categories(story: Story, name: str, values: Sequence[Any]) -> list[str]:
+    """The choices that occur, in the order of the space; unknown ones after them."""
+    declared = [words.setting(value) for value in _choices(story, name)]
+    seen = list(dict.fromkeys(words.setting(value) for value in values))
+    return [v for v in declared if v in seen] + [v for v in seen if v not in declared]
+
+
+def drawn(story: Story) -> list[Trial]:
+    """The trials whose curves are drawn: the best, the most telling, and an even sample of the others."""
+    return _spread([trial for trial in story.searched if len(trial.curve)], _MOST_CURVES, always=_important(story))
+
+
+def placed(story: Story) -> list[Trial]:
+    """The trials that stand in the slice plots, those that diverged or failed among them."""
+    return _spread(_ended(story), _MOST_POINTS, always=_important(story))
+
+
+def _ended(story: Story) -> list[Trial]:
+    return [t for t in story.searched if math.isfinite(t.loss) or t.state in (State.DIVERGED, State.FAILED)]
+
+
+def _curves_caption(story: Story) -> str:
+    known = sum(len(trial.curve) > 0 for trial in story.searched)
+    told = f"{words.plural(known, 'curve')}."
+    if known > _MOST_CURVES:
+        told = f"{_MOST_CURVES} of {known:,} curves are drawn: the best, the most telling, and an even sample."
+    if any(trial.diverged for trial in drawn(story)):
+        told += " A cross at the upper edge marks the step at which a trial diverged."
+    return told
+
+
+def _important(story: Story) -> list[int]:
+    """Trials that are drawn however many there are."""
+    return [*tables.telling(story), *(trial.id for trial in story.ranked[:20])]
+
+
+def _spread(trials: Sequence[Trial], most: int, always: Sequence[int]) -> list[Trial]:
+    """At most ``most`` trials: those in ``always`` and an even sample of the rest, in their order."""
+    if len(trials) <= most:
+        return list(trials)
+    kept = set(always)
+    rest = [trial.id for trial in trials if trial.id not in kept]
+    room = most - len(trials) + len(rest)
+    kept |= {rest[k * len(rest) // room] for k in range(room)}
+    return [trial for trial in trials if trial.id in kept]
+
+
+def _several(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _element(story: Story, name: str) -> Any:
+    """What the space says of a hyperparameter; of one layer's value where it has one for each layer."""
+    hyperparameter = story.space[name] if name in story.space else None
+    return hyperparameter.element if isinstance(hyperparameter, PerLayer) else hyperparameter
+
+
+def _is_log(story: Story, name: str) -> bool:
+    element = _element(story, name)
+    return isinstance(element, (Float, Int)) and element.log
+
+
+def _choices(story: Story, name: str) -> Sequence[Any]:
+    element = _element(story, name)
+    return element.choices if isinstance(element, Choice) else ()

@@ -1,0 +1,84 @@
+"""A story in sentences, the same on the page and in the terminal."""
+
+from __future__ import annotations
+
+import math
+
+from ayar.records import Advice, Score, ScoreKind, State, Trial, Winner
+from ayar.report import words
+from ayar.report.tables import Story
+
+
+def summary(story: Story) -> str:
+    """How much was trained: trials by state, steps and time."""
+    states = ", ".join(f"{count:,} {state.value}" for state, count in story.states.items())
+    parts = [words.plural(len(story.trials), "trial") + (f" ({states})" if states else "")]
+    if story.trials:
+        parts += [words.plural(story.steps, "step"), f"{words.duration(story.cost_s)} of training"]
+    return " · ".join(parts)
+
+
+def certainty(story: Story, score: Score) -> str:
+    """Where a score comes from and how sure it is: its kind, its seeds and its interval."""
+    seeds = words.plural(len(score.values), "seed")
+    if len(score.values) < 2 or not (math.isfinite(score.low) and math.isfinite(score.high)):
+        return f"{score.kind.value}, {seeds}"
+    return f"{score.kind.value}, mean of {seeds}, 95 % interval {story.told(score.low)} to {story.told(score.high)}"
+
+
+def beside_the_winner(story: Story, winner: Winner) -> list[str]:
+    """What must be said beside the winner's score: the optimistic one, the test, the rivals, the ties."""
+    told = []
+    search = winner.scores.get(ScoreKind.SEARCH_BEST)
+    if search:
+        told.append(
+            f"The search had shown {story.told(search.mean)}: the best of {words.plural(len(story.ranked), 'trial')}, "
+            "and so an optimistic number."
+        )
+    test = winner.scores.get(ScoreKind.TEST)
+    if test:
+        told.append(f"On the test set: {story.told(test.mean)} ({certainty(story, test)}).")
+    told += [
+        f"The {name} reaches {story.told(score.mean)} ({certainty(story, score)})."
+        for name, score in winner.compared.items()
+    ]
+    if winner.tied:
+        trials = ", ".join(str(number) for number in winner.tied)
+        told.append(f"Not to be told apart from it on the seeds that re-ranked it: trials {trials}.")
+    return told
+
+
+def without_winner(story: Story) -> tuple[str, str]:
+    """A headline and a sentence for a study that has named no winner yet."""
+    if not story.trials:
+        return "Nothing has been trained yet", "The first trial will appear here."
+    if story.ranked:
+        return "No winner yet", (
+            f"The best score so far is the best of {words.plural(len(story.ranked), 'trial')}, and so looks better "
+            "than it is. A winner is named once its configuration has been trained again on fresh seeds."
+        )
+    bad = sum(trial.state in (State.DIVERGED, State.FAILED) for trial in story.trials)
+    headline = "All trials diverged or failed" if bad == len(story.trials) else "No trial has a score yet"
+    return headline, f"{bad:,} of {words.plural(len(story.trials), 'trial')} diverged or failed."
+
+
+def verdict(story: Story, trial: Trial) -> str:
+    """What is said about a trial in a few words: its error, its verdicts, or nothing."""
+    if trial.error is not None:
+        lines = trial.error.strip().splitlines()
+        return f"failed: {lines[-1]}" if lines else "failed"
+    return ", ".join(each.name for each in story.verdicts.get(trial.id, ())) or story.headline(trial)
+
+
+def advised(advice: Advice | str) -> str:
+    """A next move in one sentence.
+
+    >>> advised(Advice("too high", "the curve climbs after step 3.", changes={"learning_rate": 0.1}))
+    'Try learning_rate = 0.1: the curve climbs after step 3.'
+    """
+    if isinstance(advice, str):
+        return advice
+    moves = [f"try {name} = {words.setting(value)}" for name, value in advice.changes.items()]
+    moves += [f"widen {name} to {words.setting(value)}" for name, value in advice.widen.items()]
+    told = ", ".join(moves)
+    return f"{told[:1].upper()}{told[1:]}: {advice.because}" if told else advice.because

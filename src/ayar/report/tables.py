@@ -1,0 +1,224 @@
+"""What a report tells: the story of one study, and its rows for people, for CSV and for JSON."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ayar.records import Advice, Purpose, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.report import words
+
+if TYPE_CHECKING:
+    from ayar.space import Space
+
+_COST_NAMES = ("train_probe", "train_loss", "training_loss", "loss")
+_SLOW = ("too low", "slow", "more iterations", "overfit", "underfit")
+_CHOSEN_BY_SEARCH = (Purpose.SEARCH, Purpose.ATTEMPT)
+
+
+@dataclass(frozen=True)
+class Story:
+    """Everything a report needs to know about one study.
+
+    Attributes:
+        metric: Name of the metric that is tuned, as the objective yields it.
+        maximize: Whether more of it is better. All scores are told in the metric's own sign.
+        verdicts: By trial number, the headline first.
+        advice: What to do next, in words or as an ``Advice``.
+        parameters: One row per W[l] and b[l] of the winner: ``name``, ``shape``, ``count``, ``bytes``,
+            ``initialisation``, ``decided_by``. Empty where they are unknown.
+        environment: Groups of the fingerprint: ``{"software": {"python": "3.12", ...}, ...}``.
+        notes: The record of special events, test openings among them: ``time``, ``purpose``, ``count``, ``reason``.
+        facts: What is known of the data: rows, columns, classes, split hash.
+        percent: Whether the metric reads best in percent; None lets its name and values decide.
+        store: Where the ledger lies.
+        report: Where the report lies.
+    """
+
+    name: str
+    metric: str
+    horizon: int
+    space: Space
+    trials: tuple[Trial, ...] = ()
+    maximize: bool = False
+    winner: Winner | None = None
+    verdicts: Mapping[int, tuple[Verdict, ...]] = field(default_factory=dict)
+    advice: Sequence[Advice | str] = ()
+    parameters: Sequence[Mapping[str, Any]] = ()
+    environment: Mapping[str, Any] = field(default_factory=dict)
+    notes: Sequence[Mapping[str, Any]] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    percent: bool | None = None
+    store: str | None = None
+    report: str | None = None
+
+    @cached_property
+    def searched(self) -> tuple[Trial, ...]:
+        """The trials that the search and a person's attempts made; those on confirmation seeds are left out."""
+        return tuple(trial for trial in self.trials if trial.purpose in _CHOSEN_BY_SEARCH)
+
+    @cached_property
+    def ranked(self) -> tuple[Trial, ...]:
+        """The searched trials with a finite score, best first."""
+        return tuple(sorted((t for t in self.searched if math.isfinite(t.loss)), key=lambda t: (t.loss, t.id)))
+
+    @cached_property
+    def in_percent(self) -> bool:
+        """Whether scores are told in percent."""
+        if self.percent is not None:
+            return self.percent
+        return words.is_share(self.metric, [self.score_of(trial) for trial in self.trials])
+
+    @cached_property
+    def states(self) -> dict[State, int]:
+        """How many trials stand where, in the order of a trial's life."""
+        count = Counter(trial.state for trial in self.trials)
+        return {state: count[state] for state in State if count[state]}
+
+    @property
+    def steps(self) -> int:
+        """Steps of training in all trials."""
+        return sum(trial.curve.last_step for trial in self.trials)
+
+    @property
+    def cost_s(self) -> float:
+        """Seconds of training in all trials."""
+        return math.fsum(trial.cost_s for trial in self.trials)
+
+    def score_of(self, trial: Trial) -> float:
+        """A trial's best score in the metric's own sign; NaN where it has none."""
+        if not math.isfinite(trial.loss):
+            return math.nan
+        return -trial.loss if self.maximize else trial.loss
+
+    def told(self, value: float) -> str:
+        """A score in words: percent where that reads best."""
+        return words.percent(value) if self.in_percent else words.number(value)
+
+    def headline(self, trial: Trial) -> str:
+        """The first verdict on a trial, or what stopped it; empty where nobody judged it."""
+        verdicts = self.verdicts.get(trial.id, ())
+        if verdicts:
+            return verdicts[0].name
+        return trial.state.value if trial.state in (State.DIVERGED, State.FAILED) else ""
+
+    def trial(self, number: int) -> Trial:
+        """The trial with this number; KeyError without one."""
+        return self._by_id[number]
+
+    @cached_property
+    def _by_id(self) -> dict[int, Trial]:
+        return {trial.id: trial for trial in self.trials}
+
+
+def scores(winner: Winner) -> list[tuple[str, Score]]:
+    """The winner's scores and those it is compared with, each under its name; the most trustworthy first."""
+    kinds = (ScoreKind.FRESH_SEED, ScoreKind.TEST, ScoreKind.RERANKED, ScoreKind.SEARCH_BEST)
+    own = [("winner", winner.scores[kind]) for kind in kinds if kind in winner.scores]
+    return own + list(winner.compared.items())
+
+
+def metric_curve(story: Story, trial: Trial) -> tuple[list[int], list[float]]:
+    """Steps and values of the tuned metric in its own sign; the loss stands in where it was not recorded."""
+    sign = -1 if story.maximize else 1
+    pairs = [(m.step, float(m.metrics.get(story.metric, sign * m.loss))) for m in trial.curve]
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def cost_name(story: Story) -> str | None:
+    """The metric that stands for the cost J on training data; None where none was recorded."""
+    seen: dict[str, None] = {}
+    for trial in story.searched:
+        for measurement in trial.curve.measurements[-1:]:
+            seen.update(dict.fromkeys(measurement.metrics))
+    others = [name for name in seen if name != story.metric]
+    known = [name for name in _COST_NAMES if name in others]
+    return next(iter(known + [name for name in others if name.endswith("loss")]), None)
+
+
+def cost_curve(story: Story, trial: Trial) -> tuple[list[int], list[float]]:
+    """Steps and values of the cost J; empty where it was not recorded."""
+    name = cost_name(story)
+    pairs = [(m.step, float(m.metrics[name])) for m in trial.curve if name in m.metrics] if name else []
+    return [step for step, _ in pairs], [value for _, value in pairs]
+
+
+def telling(story: Story, most: int = 3) -> list[int]:
+    """Numbers of the trials whose curves teach most: the best, one that diverges, one that is slow or overfits.
+
+    Fewer where the study has no such trial; the places left are filled with the next best of another verdict.
+    """
+    chosen: list[Trial] = []
+    leader = best(story)
+    if leader is not None:
+        chosen.append(leader)
+    diverged = [trial for trial in story.searched if trial.diverged and len(trial.curve) > 1]
+    chosen += sorted(diverged, key=lambda trial: (-trial.curve.last_step, trial.id))[:1]
+    slow = [trial for trial in story.ranked if any(part in story.headline(trial) for part in _SLOW)]
+    chosen += [trial for trial in slow if trial not in chosen][:1]
+    for trial in story.ranked:
+        if story.headline(trial) not in {story.headline(other) for other in chosen}:
+            chosen.append(trial)
+    return [trial.id for trial in chosen[:most]]
+
+
+def best(story: Story) -> Trial | None:
+    """The winner's trial, or the best so far; None where nothing has a score."""
+    if story.winner is not None and story.winner.trial in {trial.id for trial in story.trials}:
+        return story.trial(story.winner.trial)
+    return story.ranked[0] if story.ranked else None
+
+
+def configuration_rows(story: Story, config: Mapping[str, Any]) -> list[tuple[str, str]]:
+    """A configuration as names and values, in the order of the space."""
+    order = [name for name in story.space.names if name in config]
+    return [(name, words.setting(config[name])) for name in order + [n for n in config if n not in order]]
+
+
+def fixed(story: Story) -> list[tuple[str, str]]:
+    """The hyperparameters that have one and the same value in every searched trial, with that value."""
+    seen = {name: {repr(t.config.get(name)) for t in story.searched} for name in story.space.names}
+    shared = [name for name in story.space.names if len(seen[name]) == 1 and name in story.searched[0].config]
+    return configuration_rows(story, {name: story.searched[0].config[name] for name in shared})
+
+
+def trial_rows(story: Story) -> list[dict[str, Any]]:
+    """One flat, JSON-safe row per trial, for programs: what cannot be a JSON number (NaN, infinity) is None."""
+    return [
+        {
+            "trial": trial.id,
+            "state": trial.state.value,
+            "purpose": trial.purpose.value,
+            "seed": trial.seed,
+            "steps": trial.curve.last_step,
+            story.metric: json_safe(story.score_of(trial)),
+            "cost_s": json_safe(trial.cost_s),
+            "verdict": story.headline(trial) or None,
+            "error": trial.error,
+            **{f"config.{name}": json_safe(value) for name, value in trial.config.items()},
+        }
+        for trial in story.trials
+    ]
+
+
+def json_safe(value: Any) -> Any:
+    """The same value in JSON's words: non-finite numbers become None, NumPy scalars plain ones.
+
+    >>> json_safe({"loss": float("nan"), "units": (64, 32)})
+    {'loss': None, 'units': [64, 32]}
+    """
+    if hasattr(value, "item") and not hasattr(value, "__len__"):
+        value = value.item()
+    if isinstance(value, float):
+        return float(value) if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): json_safe(each) for key, each in value.items()}
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return [json_safe(each) for each in value]
+    if value is None or isinstance(value, (str, int)):
+        return value
+    return str(value)
