@@ -38,14 +38,15 @@ def mounted(folder, *options):
 
 
 @contextmanager
-def read_only(folder):
-    """``folder``, in which nothing can be written meanwhile, not even by root."""
+def protectable(folder):
+    """A folder, and a function that makes it read-only: for root that takes a file system of its own."""
     if os.geteuid() == 0:
-        subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
+        with mounted(folder, "size=1m"):
+            yield folder, lambda: subprocess.run(["mount", "-o", "remount,ro", str(folder)], check=True)
     else:
-        folder.chmod(0o500)
-    yield
-    folder.chmod(0o700) if os.geteuid() else None
+        folder.mkdir()
+        yield folder, lambda: folder.chmod(0o500)
+        folder.chmod(0o700)
 
 
 def fill(ledger, study):
@@ -199,9 +200,10 @@ def test_a_disk_without_room_refuses_a_new_ledger(tmp_path):
 
 
 def test_a_ledger_in_a_read_only_folder_can_be_read_but_not_written(tmp_path, path):
-    with mounted(tmp_path / "medium") as folder:
+    with protectable(tmp_path / "medium") as (folder, protect):
         shutil.copy(path, folder / "study.db")
-        with read_only(folder), Ledger.open(folder / "study.db") as ledger:
+        protect()
+        with Ledger.open(folder / "study.db") as ledger:
             assert ledger.read_only
             assert [m.loss for m in ledger.trials(1)[0].curve] == [0.5]
             with pytest.raises(LedgerError, match="open for reading only"):
@@ -209,19 +211,20 @@ def test_a_ledger_in_a_read_only_folder_can_be_read_but_not_written(tmp_path, pa
 
 
 def test_a_ledger_cannot_be_made_in_a_read_only_folder(tmp_path):
-    with mounted(tmp_path / "medium") as folder, read_only(folder):
+    with protectable(tmp_path / "medium") as (folder, protect):
+        protect()
         assert "its folder is read-only" in refusal(folder / "study.db")
 
 
 def test_an_unfinished_ledger_on_a_read_only_medium_is_not_read_without_its_latest_rows(tmp_path, path):
     """Its log cannot be taken in there; what is in the file alone would be a wrong answer."""
-    with mounted(tmp_path / "medium") as folder:
+    with protectable(tmp_path / "medium") as (folder, protect):
         with Ledger.open(path) as ledger:
             ledger.add_note(1, "winner", {})
             for name in ("study.db", "study.db-wal"):
                 shutil.copy(path.with_name(name), folder / name)
-        with read_only(folder):
-            assert "cannot be used" in refusal(folder / "study.db")
+        protect()
+        assert "Check that the file and its folder may be read and written" in refusal(folder / "study.db")
 
 
 def test_a_ledger_copied_while_in_use_opens_with_all_that_was_acknowledged(tmp_path, path):

@@ -125,10 +125,17 @@ def test_studies_do_not_mix(ledger):
     assert the_only_trial(ledger, second).state is State.RUNNING
 
 
+def test_a_trial_and_the_move_that_starts_it_are_one_append(ledger, study):
+    ledger.add_trial(study, {"learning_rate": 0.1}, 7, stop_step=3)
+    trial = the_only_trial(ledger, study)
+    assert (trial.state, trial.target_step) == (State.RUNNING, 3)
+
+
 @pytest.mark.parametrize(
     "append",
     [
         lambda ledger: ledger.add_trial(9, {}, 0),
+        lambda ledger: ledger.add_trial(9, {}, 0, stop_step=1),
         lambda ledger: ledger.add_move(9, Move(0, {}, 0, 0, 1)),
         lambda ledger: ledger.add_measurements(9, 0, [Measurement(1, 0.5)]),
         lambda ledger: ledger.add_note(9, "winner", {}),
@@ -178,6 +185,14 @@ def test_a_move_cut_short_leaves_a_paused_trial_where_it_came(ledger, study):
     ledger.end_move(study, 0, ended=False)
     trial = the_only_trial(ledger, study)
     assert (trial.state, trial.target_step, trial.ended) == (State.PAUSED, 1, False)
+
+
+def test_a_training_that_ended_by_itself_goes_no_further(ledger, study):
+    started(ledger, study, stop_step=4)
+    ledger.add_measurements(study, 0, [Measurement(1, 0.9)])
+    ledger.end_move(study, 0, ended=True)
+    trial = the_only_trial(ledger, study)
+    assert (trial.state, trial.target_step, trial.ended) == (State.COMPLETED, 1, True)
 
 
 def test_a_failure_is_kept_with_its_reason_and_its_cost(ledger, study):

@@ -10,16 +10,16 @@ import os
 import sqlite3
 import time
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
 
 from ayar.errors import LedgerError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
 _HEADER = b"SQLite format 3\0"
 
@@ -52,6 +52,27 @@ def _cause(error: DBAPIError | sqlite3.Error) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error
     name = getattr(original, "sqlite_errorname", "")
     return next((words for prefix, words in _CAUSES.items() if name.startswith(prefix)), str(original))
+
+
+def file_of(where: str | Path | None) -> Path | None:
+    """The file that ``where`` names; None for memory.
+
+    Raises:
+        LedgerError: It is a URL of something else than an SQLite file.
+    """
+    if where is None or isinstance(where, Path) or "://" not in where:
+        return None if where is None else Path(where)
+    try:
+        url = make_url(where)
+    except ArgumentError as error:
+        raise LedgerError("The ledger's URL cannot be read. Give a path, or sqlite:///path.") from error
+    if url.get_backend_name() != "sqlite":
+        # The URL itself may hold a password and stays out of the message.
+        raise LedgerError(
+            f"A ledger at {url.get_backend_name()}:// is not supported yet, PostgreSQL included. "
+            "Give a path, or sqlite:///path."
+        )
+    return None if url.database in (None, "", ":memory:") else Path(url.database)
 
 
 def open_engine(path: Path | None, *, create: bool, patience_s: float) -> tuple[Engine, bool]:

@@ -7,14 +7,11 @@ nothing of it was written.
 from __future__ import annotations
 
 import json
-import math
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from itertools import groupby
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
@@ -23,22 +20,20 @@ from sqlalchemy import (
     Connection,
     CursorResult,
     Engine,
-    Row,
     Select,
     Table,
     bindparam,
     func,
     insert,
     inspect,
-    make_url,
     select,
 )
-from sqlalchemy.exc import ArgumentError, IntegrityError
+from sqlalchemy.exc import IntegrityError
 
 from ayar.errors import LedgerError, MoveError, NotInLedger
-from ayar.ledger import schema, sqlite
+from ayar.ledger import rows, schema, sqlite
 from ayar.ledger.schema import endings, measurements, moves, notes, now, studies, trials
-from ayar.records import Configuration, Curve, Measurement, Move, Trial
+from ayar.records import Configuration, Measurement, Move, Trial
 from ayar.seeds import Purpose
 
 if TYPE_CHECKING:
@@ -136,7 +131,7 @@ class Ledger:
         Raises:
             LedgerError: It is no ledger, it is newer than this Ayar, or the file cannot be used.
         """
-        path = _path(where)
+        path = sqlite.file_of(where)
         name = "in memory" if path is None else str(path)
         with sqlite.explained(name):
             engine, read_only = sqlite.open_engine(path, create=create, patience_s=patience_s)
@@ -219,7 +214,7 @@ class Ledger:
         Raises:
             LedgerError: There is a study of that name, or ``spec`` cannot be written as JSON.
         """
-        row = {"name": name, "spec": _json(spec, "the spec"), "created_at": now()}
+        row = {"name": name, "spec": rows.as_json(spec, "the spec"), "created_at": now()}
         try:
             with self._writing() as connection:
                 return _new_id(connection.execute(_ADD_STUDY, row))
@@ -231,8 +226,8 @@ class Ledger:
     def studies(self) -> list[StudyRow]:
         """Every study, oldest first."""
         with self._reading() as connection:
-            rows = connection.execute(select(studies).order_by(studies.c.id)).all()
-        return [StudyRow(row.id, row.name, json.loads(row.spec), row.created_at) for row in rows]
+            found = connection.execute(select(studies).order_by(studies.c.id)).all()
+        return [StudyRow(row.id, row.name, json.loads(row.spec), row.created_at) for row in found]
 
     def find_study(self, name: str | None = None) -> StudyRow:
         """The study of that name; with None, the only one.
@@ -253,15 +248,26 @@ class Ledger:
 
     # Trials
 
-    def add_trial(self, study: int, config: Configuration, seed: int, purpose: Purpose = Purpose.SEARCH) -> int:
+    def add_trial(
+        self,
+        study: int,
+        config: Configuration,
+        seed: int,
+        purpose: Purpose = Purpose.SEARCH,
+        *,
+        stop_step: int | None = None,
+    ) -> int:
         """Append a trial and give its number: 0, 1, 2, ... in its study, whoever else is appending.
+
+        With ``stop_step`` the move that starts it is appended too, so that no crash can leave one without the
+        other.
 
         Raises:
             NotInLedger: There is no such study.
         """
         row = {
             "study": study,
-            "config": _json(config, "the configuration"),
+            "config": rows.as_json(config, "the configuration"),
             "seed": seed,
             "purpose": purpose.value,
             "created_at": now(),
@@ -271,6 +277,8 @@ class Ledger:
                 last = connection.scalar(_LAST_NUMBER, row)
                 number = 0 if last is None else last + 1
                 connection.execute(_ADD_TRIAL, row | {"trial": number})
+                if stop_step is not None:
+                    connection.execute(_ADD_MOVE, self._asked(study, Move(number, config, seed, 0, stop_step)))
         except IntegrityError as error:
             raise self._no_study(study) from error
         return number
@@ -281,7 +289,15 @@ class Ledger:
         Raises:
             NotInLedger: There is no such trial.
         """
-        row = {
+        try:
+            with self._writing() as connection:
+                connection.execute(_ADD_MOVE, self._asked(study, move))
+        except IntegrityError as error:
+            raise self._no_trial(study, move.trial) from error
+
+    def _asked(self, study: int, move: Move) -> dict[str, Any]:
+        """The row that says that ``move`` is asked now, through this opening of the ledger."""
+        return {
             "study": study,
             "trial": move.trial,
             "start_step": move.start_step,
@@ -289,11 +305,6 @@ class Ledger:
             "asked_at": now(),
             "session": self.session,
         }
-        try:
-            with self._writing() as connection:
-                connection.execute(_ADD_MOVE, row)
-        except IntegrityError as error:
-            raise self._no_trial(study, move.trial) from error
 
     def add_measurements(self, study: int, trial: int, more: Iterable[Measurement]) -> None:
         """Append measurements of one trial, all of them or none.
@@ -302,24 +313,14 @@ class Ledger:
             MoveError: One of the steps is there already, or twice among them.
             NotInLedger: There is no such trial.
         """
-        rows = [
-            {
-                "study": study,
-                "trial": trial,
-                "step": m.step,
-                "loss": None if math.isnan(m.loss) else float(m.loss),
-                "cost_s": float(m.cost_s),
-                "metrics": _json(m.metrics, "the metrics"),
-            }
-            for m in more
-        ]
-        if not rows:
+        new = [rows.of_measurement(study, trial, m) for m in more]
+        if not new:
             return
         try:
             with self._writing() as connection:
-                connection.execute(_ADD_MEASUREMENTS, rows)
+                connection.execute(_ADD_MEASUREMENTS, new)
         except IntegrityError as error:
-            raise self._refused(study, trial, [row["step"] for row in rows]) from error
+            raise self._refused(study, trial, [row["step"] for row in new]) from error
 
     def _refused(self, study: int, trial: int, steps: list[Any]) -> MoveError | NotInLedger:
         """Why measurements at these steps broke a constraint."""
@@ -365,23 +366,21 @@ class Ledger:
     def trials(self, study: int, *, since: int = 0) -> list[Trial]:
         """The trials numbered from ``since`` on, as their rows make them, all as of one moment.
 
-        A trial's latest move says how far it is to go. Once that move is over, and neither failed nor ended
-        the trial, the trial goes no further than it came: it is paused.
+        A trial's latest move says how far it is to go. Once that move is over, the trial goes no further than
+        it came: it is paused, unless the move failed or ended it.
 
         Raises:
             NotInLedger: There is no such study.
         """
         chosen = {"study": study, "since": since}
         with self._reading() as connection:
-            rows = connection.execute(_TRIALS, chosen).all()
-            if not rows and connection.scalar(_STUDY, chosen) is None:
+            added = connection.execute(_TRIALS, chosen).all()
+            if not added and connection.scalar(_STUDY, chosen) is None:
                 raise self._no_study(study)
-            asked = {row.trial: row for row in connection.execute(_MOVES, chosen)}
-            over = _by_trial(connection.execute(_ENDINGS, chosen).all())
-            curves = _by_trial(connection.execute(_MEASUREMENTS, chosen).all())
-        return [
-            _replayed(row, asked.get(row.trial), over.get(row.trial, []), curves.get(row.trial, [])) for row in rows
-        ]
+            asked = connection.execute(_MOVES, chosen).all()
+            over = connection.execute(_ENDINGS, chosen).all()
+            measured = connection.execute(_MEASUREMENTS, chosen).all()
+        return rows.replay(added, asked, over, measured)
 
     # Notes
 
@@ -391,7 +390,7 @@ class Ledger:
         Raises:
             NotInLedger: There is no such study.
         """
-        row = {"study": study, "kind": kind, "body": _json(body, "the note"), "at": now()}
+        row = {"study": study, "kind": kind, "body": rows.as_json(body, "the note"), "at": now()}
         try:
             with self._writing() as connection:
                 return _new_id(connection.execute(_ADD_NOTE, row))
@@ -404,8 +403,8 @@ class Ledger:
         if kind is not None:
             wanted = wanted.where(notes.c.kind == kind)
         with self._reading() as connection:
-            rows = connection.execute(wanted).all()
-        return [Note(row.id, row.kind, json.loads(row.body), row.at) for row in rows]
+            found = connection.execute(wanted).all()
+        return [Note(row.id, row.kind, json.loads(row.body), row.at) for row in found]
 
     def _no_study(self, study: int) -> NotInLedger:
         return NotInLedger(f"The ledger {self.where} holds no study with id {study}; ids come from find_study.")
@@ -414,76 +413,7 @@ class Ledger:
         return NotInLedger(f"Study {study} in {self.where} holds no trial {trial}; numbers come from add_trial.")
 
 
-def _path(where: str | Path | None) -> Path | None:
-    """The file that ``where`` names; None for memory."""
-    if where is None or isinstance(where, Path) or "://" not in where:
-        return None if where is None else Path(where)
-    try:
-        url = make_url(where)
-    except ArgumentError as error:
-        raise LedgerError("The ledger's URL cannot be read. Give a path, or sqlite:///path.") from error
-    if url.get_backend_name() != "sqlite":
-        # The URL itself may hold a password and stays out of the message.
-        raise LedgerError(
-            f"A ledger at {url.get_backend_name()}:// is not supported yet, PostgreSQL included. "
-            "Give a path, or sqlite:///path."
-        )
-    return None if url.database in (None, "", ":memory:") else Path(url.database)
-
-
 def _new_id(inserted: CursorResult[Any]) -> int:
     key = inserted.inserted_primary_key
     assert key is not None  # every insert of one row has one
     return int(key[0])
-
-
-def _by_trial(rows: Sequence[Row[Any]]) -> dict[int, list[Row[Any]]]:
-    """Rows that are ordered by trial, per trial; the trial is their first column."""
-    return {trial: list(group) for trial, group in groupby(rows, key=itemgetter(0))}
-
-
-def _replayed(row: Row[Any], move: Row[Any] | None, over: list[Row[Any]], curve: list[Row[Any]]) -> Trial:
-    """The trial that its rows make."""
-    measured = _curve(curve)
-    last = over[-1] if over and move is not None and over[-1].move == move.id else None
-    paused = last is not None and last.error is None and not last.ended
-    return Trial(
-        id=row.trial,
-        config=json.loads(row.config),
-        seed=row.seed,
-        purpose=Purpose(row.purpose),
-        curve=measured,
-        target_step=measured.last_step if paused or move is None else move.stop_step,
-        ended=last is not None and last.ended,
-        error=None if last is None else last.error,
-        waste_s=math.fsum(ending.waste_s for ending in over),
-    )
-
-
-def _curve(rows: list[Row[Any]]) -> Curve:
-    every_metrics = json.loads(f"[{','.join(row.metrics for row in rows)}]")  # one call: a third of the time
-    return Curve(
-        tuple(
-            Measurement(row.step, math.nan if row.loss is None else row.loss, row.cost_s, metrics)
-            for row, metrics in zip(rows, every_metrics, strict=True)
-        )
-    )
-
-
-def _json(value: Any, what: str) -> str:
-    try:
-        return _encode(value)
-    except (TypeError, ValueError) as error:
-        raise LedgerError(f"{what.capitalize()} cannot be written as JSON: {error}. Use plain values.") from error
-
-
-def _plain(value: Any) -> Any:
-    """What JSON can write of a NumPy number or array, or of a mapping that is no dict."""
-    if isinstance(value, Mapping):
-        return dict(value)
-    if hasattr(value, "tolist"):
-        return value.tolist()
-    raise TypeError(f"{value!r} is a {type(value).__name__}")
-
-
-_encode = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
