@@ -59,16 +59,13 @@ def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> 
 
 def _wishes(verdict: Verdict) -> list[tuple[str, Callable[[float], float], str]]:
     """What a verdict wants changed: the role, the new value as a function of the old one, and the reason."""
-    strong = verdict.confidence is Confidence.STRONG
-    t90 = next((e.value for e in verdict.evidence if e.signal == "t90"), 0.0)
+    ratio = 10 if verdict.confidence is Confidence.STRONG else 3
     match verdict.name:
         case "diverging" | "too high":
-            ratio = 10 if strong else 3
             return [("learning_rate", lambda x: x / ratio, f"Steps overshoot: take steps {ratio} times shorter.")]
         case "fast but ends higher":
             return [("learning_rate", lambda x: x / 3, "Steps are too long to settle: take a third of their length.")]
         case "too slow":
-            ratio = 10 if t90 > 0.7 else 3
             return [("learning_rate", lambda x: x * ratio, f"Steps are too short: take steps {ratio} times longer.")]
         case "needs more iterations":
             return [("iterations", lambda x: x * 2, "It was still improving: train twice as long.")]
@@ -174,10 +171,9 @@ def _move(verdict: str, because: str, name: str, wanted: float, config: Configur
 
 
 def _fit(wanted: float, entry: Any) -> Any:
-    """The value of the hyperparameter nearest to ``wanted``; None where it has no order or is fixed."""
+    """The value of the hyperparameter nearest to ``wanted``; None where it has no numbers to choose from."""
     if isinstance(entry, Choice):
-        numbers = [choice for choice in entry.choices if _is_number(choice)]
-        return min(numbers, key=lambda choice: abs(choice - wanted), default=None)
+        return min(_numbers(entry), key=lambda choice: abs(choice - wanted), default=None)
     if not isinstance(entry, Float | Int):
         return None
     inside = min(max(_rounded(wanted), entry.low), entry.high)
@@ -189,9 +185,12 @@ def _fit(wanted: float, entry: Any) -> Any:
 def _is_outside(wanted: float, entry: Any) -> bool:
     """Whether the space would have to be widened to hold ``wanted``; a fixed value always would."""
     if isinstance(entry, Choice):
-        numbers = [choice for choice in entry.choices if _is_number(choice)]
-        return bool(numbers) and not min(numbers) <= wanted <= max(numbers)
+        return not min(_numbers(entry), default=-math.inf) <= wanted <= max(_numbers(entry), default=math.inf)
     return not isinstance(entry, Float | Int) or not entry.low <= _rounded(wanted) <= entry.high
+
+
+def _numbers(entry: Choice) -> list[float]:
+    return [choice for choice in entry.choices if not isinstance(choice, bool | str)]
 
 
 def _rounded(value: float) -> float:

@@ -33,7 +33,8 @@ class Signals:
         moved: Whether the loss moved by more than rounding.
         gain_end: Share of the net fall gained in the last tenth of the steps; 0 without a net fall.
         gain_end_z: That gain in standard errors.
-        drawdown: Worst rise above the best value so far, as a share of the fall; infinite if it only rose.
+        drawdown: Worst rise above the best value so far, as a share of the fall; infinite if it only rose. A spike
+            that is the only one does not count, here and in ``tvr``.
         drawdown_steps: Where that rise begins and where it is worst.
         regress: What was lost again at the end, as a share of the fall; from 1 on it ends no lower than it began.
         tvr: Total variation over net change, at 100 points: 1 is monotone, 3 goes up and down a lot.
@@ -82,14 +83,15 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
     tenth = min(max(3, n // 10), max(1, n // 2))
     end, before = float(np.median(y[-tenth:])), float(np.median(y[-2 * tenth : -tenth] if n > 1 else y))
     fall, net = float(y[0] - smooth.min()), float(y[0] - end)
-    error = _median_error(y[-2 * tenth :], tenth)
+    error, noise = _median_error(y[-2 * tenth :], tenth), _noise(y[-max(3, n // 5) :])
+    jumps = _jumps(y, max(6 * noise, 0.05 * fall))
+    calm = _without(y, jumps)
 
-    best_so_far = np.minimum.accumulate(y)
-    worst = int(np.argmax(y - best_so_far))
-    best = int(np.argmin(y[: worst + 1]))
+    best_so_far = np.minimum.accumulate(calm)
+    worst = int(np.argmax(calm - best_so_far))
+    best = int(np.argmin(calm[: worst + 1]))
+    detour = float(np.abs(np.diff(calm)).sum()) - abs(float(calm[0] - calm[-1]))
     reached = np.flatnonzero(smooth <= y[0] - 0.9 * net) if net > 0 else np.array([], dtype=int)
-    late_moves = np.diff(y[-max(3, n // 5) :])
-    noise = 1.4826 * float(np.median(np.abs(late_moves - np.median(late_moves)))) / math.sqrt(2) if n > 2 else 0.0
     return Signals(
         points=n,
         steps=(int(steps[0]), int(steps[-1])),
@@ -98,15 +100,15 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
         # Short curves need more than a tenth of their points for a median; the gain stays that of one tenth.
         gain_end=_ratio(before - end, net) * min(1.0, n / 10 / tenth) if net > 0 else 0.0,
         gain_end_z=_ratio(before - end, math.sqrt(2) * error),
-        drawdown=_ratio(float(y[worst] - best_so_far[worst]), fall),
+        drawdown=_ratio(float(calm[worst] - best_so_far[worst]), fall),
         drawdown_steps=(int(steps[best]), int(steps[worst])),
         regress=_ratio(end - float(smooth.min()), fall),
-        tvr=1 + _ratio(float(np.abs(np.diff(y)).sum()) - abs(float(y[0] - y[-1])), abs(net)) * POINTS / n,
+        tvr=1 + _ratio(detour, abs(net)) * POINTS / n,
         t90=float((steps[reached[0]] - steps[0]) / (steps[-1] - steps[0])) if len(reached) and n > 1 else 1.0,
         noise=_ratio(noise, fall),
         end=end * scale,
         end_error=error * scale,
-        spikes=tuple(int(steps[i]) for i in _spikes(y, max(6 * noise, 0.05 * fall))),
+        spikes=tuple(int(steps[start + np.argmax(y[start:stop])]) for start, stop in jumps),
     )
 
 
@@ -158,20 +160,26 @@ def _median_error(tail: np.ndarray, count: int) -> float:
     return 1.2533 * math.sqrt(variance / count * (1 + correlation) / (1 - correlation))
 
 
-def _spikes(y: np.ndarray, height: float) -> list[int]:
-    """Where the loss rises ``height`` above the median before it and is back within a twentieth of the curve."""
+def _jumps(y: np.ndarray, height: float) -> list[tuple[int, int]]:
+    """Stretches ``start:stop`` up to a twentieth of the curve long, ``height`` above the median before them."""
     width = max(3, len(y) // 20)
     if len(y) <= 2 * width or height <= 0:
         return []
     level = trailing_median(y, width)
-    tops, i = [], 1
-    while i < len(y):
-        limit = level[i - 1] + height
-        if y[i] <= limit:
-            i += 1
-            continue
-        back = np.flatnonzero(y[i : i + width + 1] <= limit)
-        if len(back):
-            tops.append(i + int(np.argmax(y[i : i + back[0]])))
-        i += int(back[0]) if len(back) else width
-    return tops
+    jumps, start = [], 1
+    while start < len(y):
+        limit = level[start - 1] + height
+        back = np.flatnonzero(y[start : start + width + 1] <= limit)
+        if len(back) and back[0] > 0:
+            jumps.append((start, start + int(back[0])))
+        start += max(int(back[0]), 1) if len(back) else width
+    return jumps
+
+
+def _without(y: np.ndarray, jumps: list[tuple[int, int]]) -> np.ndarray:
+    """The curve without a jump that is its only one: an accident. Several are the way it goes."""
+    if len(jumps) != 1:
+        return y
+    (start, stop), calm = jumps[0], y.copy()
+    calm[start:stop] = y[start - 1]
+    return calm
