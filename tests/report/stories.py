@@ -10,7 +10,6 @@ from ayar.records import (
     Curve,
     Evidence,
     Measurement,
-    Purpose,
     Score,
     ScoreKind,
     Trial,
@@ -18,7 +17,7 @@ from ayar.records import (
     Winner,
 )
 from ayar.report.tables import Story
-from ayar.seeds import trial_seed
+from ayar.seeds import Purpose, trial_seed
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
 SPACE = Space(

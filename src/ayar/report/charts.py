@@ -9,12 +9,13 @@ from typing import Any
 
 from ayar.records import Score, State, Trial
 from ayar.report import figures, tables, words
-from ayar.report.scales import Scale, fitted
+from ayar.report.scales import Scale, fitted, tick_label
 from ayar.report.tables import Story
 from ayar.space import Choice, Float, Int, PerLayer
 
 _MOST_CURVES = 150
 _MOST_POINTS = 400
+_FEW = 6  # distinct whole numbers that share an axis as categories
 _DECADES = 5  # the most a log scale of curves spans; below that lies noise
 
 _Curves = Callable[[Story, Trial], tuple[list[int], list[float]]]
@@ -38,7 +39,7 @@ class Colours:
 
     def level(self, trial: Trial) -> int | None:
         """The step of the colour scale for a trial; None where it has no number there."""
-        value = trial.config.get(self.name)
+        value = trial.config.get(self.name, math.nan)
         return figures.level(self.scale, value) if _is_number(value) else None
 
     def legend(self) -> str:
@@ -128,9 +129,12 @@ def _curves_chart(
             lines,
             steps_scale,
             scale,
-            label=f"{title} against step, {name} scale, {words.plural(len(lines), 'trial')}",
-            x_label="step",
-            y_label=f"{y_label}, {name} scale",
+            figures.Labels(
+                figure=f"{title} against step, {name} scale, {words.plural(len(lines), 'trial')}",
+                x="step",
+                y=f"{y_label}, {name} scale",
+                tick=_tick(story) if read is tables.metric_curve else tick_label,
+            ),
         )
     return Chart(title, drawings, caption)
 
@@ -167,12 +171,8 @@ def _slice_chart(story: Story, trials: Sequence[Trial], name: str) -> Chart | No
     flat = [each for value in values for each in _several(value)]
     if len({repr(value) for value in values}) < 2:
         return None
-    numeric = all(_is_number(value) for value in flat) and not _choices(story, name)
-    x: Scale | list[str]
-    if numeric:
-        x = fitted(flat, log=_is_log(story, name))
-    else:
-        x = _categories(story, name, flat)
+    continuous = _is_continuous(story, name, flat)
+    x = fitted(flat, log=_is_log(story, name)) if continuous else _categories(story, name, flat)
     colour, best = colours(story), tables.best(story)
     points = [
         figures.Point(
@@ -185,16 +185,29 @@ def _slice_chart(story: Story, trials: Sequence[Trial], name: str) -> Chart | No
         for trial in trials
         if name in trial.config and _several(trial.config[name])
     ]
-    label = words.spelled(name) + (" (log scale)" if isinstance(x, Scale) and x.log else "")
     drawing = figures.slices(
         points,
         x,
         _score_scale(story, [point.value for point in points]),
-        label=f"{words.spelled(story.metric)} against {label}",
-        x_label=label,
-        y_label=words.spelled(story.metric),
+        figures.Labels(
+            figure=f"{words.spelled(story.metric)} against {words.spelled(name)}",
+            x="log scale" if isinstance(x, Scale) and x.log else "",
+            y=words.spelled(story.metric),
+            tick=_tick(story),
+        ),
     )
     return Chart(words.spelled(name), {"only": drawing})
+
+
+def _tick(story: Story) -> Callable[[float], str]:
+    return (lambda value: f"{words.number(100 * value, 3)} %") if story.in_percent else tick_label
+
+
+def _is_continuous(story: Story, name: str, values: Sequence[Any]) -> bool:
+    """Whether values stand on a numeric scale; a few whole numbers read better as categories."""
+    if _choices(story, name) or not all(_is_number(value) for value in values):
+        return False
+    return len(set(values)) > _FEW or not all(isinstance(value, int) for value in values)
 
 
 def _score_scale(story: Story, scores: Iterable[float]) -> Scale:
@@ -210,8 +223,10 @@ def _place(x: Scale | list[str], value: Any, trial: Trial) -> float:
 
 
 def _categories(story: Story, name: str, values: Sequence[Any]) -> list[str]:
-    """The choices that occur, in the order of the space; unknown ones after them."""
+    """The values that occur as names: in the order of the choices, numbers rising, unknown ones after them."""
     declared = [words.setting(value) for value in _choices(story, name)]
+    if all(_is_number(value) for value in values):
+        values = sorted(values)
     seen = list(dict.fromkeys(words.setting(value) for value in values))
     return [v for v in declared if v in seen] + [v for v in seen if v not in declared]
 
@@ -266,7 +281,7 @@ def _is_number(value: Any) -> bool:
 
 def _element(story: Story, name: str) -> Any:
     """What the space says of a hyperparameter; of one layer's value where it has one for each layer."""
-    hyperparameter = story.space[name] if name in story.space else None
+    hyperparameter = story.space.get(name)
     return hyperparameter.element if isinstance(hyperparameter, PerLayer) else hyperparameter
 
 

@@ -7,7 +7,7 @@ everywhere at once. Everything that came from a user is escaped here.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
@@ -87,33 +87,49 @@ class _Frame:
         )
 
 
-def curves(lines: Sequence[Line], x: Scale, y: Scale, *, label: str, x_label: str, y_label: str) -> str:
+@dataclass(frozen=True, slots=True)
+class Labels:
+    """The words of a figure.
+
+    Attributes:
+        figure: What the figure shows, for those who cannot see it.
+        tick: How a value on the vertical axis is written.
+    """
+
+    figure: str
+    x: str
+    y: str
+    tick: Callable[[float], str] = tick_label
+
+
+def curves(lines: Sequence[Line], x: Scale, y: Scale, labels: Labels) -> str:
     """Curves over steps; what leaves the scale is cut off at its edge."""
-    frame = _Frame(width=560, height=340, left=54, right=14, top=44, bottom=46)
-    body = [*_y_axis(frame, y, y_label), *_x_axis(frame, x, x_label)]
+    frame = _Frame(width=560, height=340, left=56, right=14, top=44, bottom=46)
+    body = [*_y_axis(frame, y, labels), *_x_axis(frame, x, labels.x)]
     body += [_curve(frame, x, y, line) for line in sorted(lines, key=lambda line: line.chosen)]
-    return frame.svg(label, body, "plot curves")
+    return frame.svg(labels.figure, body, "plot curves")
 
 
-def slices(
-    points: Sequence[Point], x: Scale | Sequence[str], y: Scale, *, label: str, x_label: str, y_label: str
-) -> str:
+def slices(points: Sequence[Point], x: Scale | Sequence[str], y: Scale, labels: Labels) -> str:
     """Score against the value of one hyperparameter, with a strip above for the trials without a score.
 
     Args:
+        points: The trials.
         x: A numeric scale, or the names of the choices, which share the axis evenly (``category_place``).
+        y: The scale of the score.
+        labels: What is written.
     """
     strip = any(math.isnan(point.value) for point in points)
-    frame = _Frame(width=290, height=230, left=46, right=12, top=54 if strip else 34, bottom=42)
-    body = [*_y_axis(frame, y, y_label, most=5)]
-    body += _x_axis(frame, x, x_label, most=4) if isinstance(x, Scale) else _category_axis(frame, x, x_label)
+    frame = _Frame(width=290, height=230, left=54, right=12, top=54 if strip else 34, bottom=42)
+    body = [*_y_axis(frame, y, labels, most=5)]
+    body += _x_axis(frame, x, labels.x, most=4) if isinstance(x, Scale) else _category_axis(frame, x, labels.x)
     if strip:
         middle = frame.top - 14
         body.append(_tag("rect", x=frame.left, y=middle - 8, width=frame.x(1) - frame.left, height=16, css="strip"))
-        body.append(_tag("text", "none", x=frame.left - 6, y=middle + 4, css="tick end"))
+        body.append(_tag("text", "no score", x=frame.left - 4, y=middle + 4, css="tick end"))
     for point in sorted(points, key=lambda point: point.chosen):
         body.append(_point(frame, y, point))
-    return frame.svg(label, body, "plot slice")
+    return frame.svg(labels.figure, body, "plot slice")
 
 
 def category_place(position: int, count: int, trial: int) -> float:
@@ -155,9 +171,11 @@ def legend(scale: Scale, *, label: str) -> str:
         _tag("rect", x=frame.left + k * wide, y=2, width=wide + 0.5, height=12, css=f"swatch c{k}")
         for k in range(LEVELS)
     ]
-    for tick in scale.ticks(5):
-        if -0.001 <= scale.at(tick) <= 1.001:
-            body.append(_tag("text", tick_label(tick), x=frame.x(scale.clipped(tick)), y=30, css="tick middle"))
+    body += [
+        _tag("text", tick_label(tick), x=frame.x(scale.clipped(tick)), y=30, css="tick middle")
+        for tick in scale.ticks(5)
+        if -0.001 <= scale.at(tick) <= 1.001
+    ]
     return frame.svg(label, body, "plot legend")
 
 
@@ -188,12 +206,11 @@ def thinned(values: Sequence[float], most: int = _MOST_POINTS) -> list[int]:
 def _curve(frame: _Frame, x: Scale, y: Scale, line: Line) -> str:
     end = next((k for k, value in enumerate(line.values) if not math.isfinite(value)), len(line.values))
     steps, values = line.steps[:end], line.values[:end]
-    kept = thinned(values)
-    places = [(frame.x(x.at(steps[k])), frame.y(y.clipped(values[k]))) for k in kept]
+    places = [(frame.x(x.at(steps[k])), frame.y(y.clipped(values[k]))) for k in thinned(values)]
     css = _css("l", line.level, line.chosen)
     marks = ""
     if places:
-        path = "M" + "L".join(f"{px:.1f},{py:.1f}" for px, py in places)
+        path = _path(places, top=frame.y(1))
         halo = f'<path class="halo" d="{path}"/>' if line.chosen else ""
         marks = f'{halo}<path class="{css}" data-t="{line.trial}" d="{path}"/>'
         if line.chosen:
@@ -201,6 +218,15 @@ def _curve(frame: _Frame, x: Scale, y: Scale, line: Line) -> str:
     if end < len(line.values):
         marks += _cross(frame.x(x.at(line.steps[end])), frame.top - 6, line.trial, line.level)
     return marks
+
+
+def _path(places: Sequence[tuple[float, float]], top: float) -> str:
+    """A line through the places, interrupted where it runs along the upper edge: there it has left the scale."""
+    pieces = []
+    for position, (px, py) in enumerate(places):
+        outside = position > 0 and py <= top and places[position - 1][1] <= top
+        pieces.append(f"{'M' if position == 0 or outside else 'L'}{px:.1f},{py:.1f}")
+    return "".join(pieces)
 
 
 def _point(frame: _Frame, y: Scale, point: Point) -> str:
@@ -222,12 +248,12 @@ def _cross(px: float, py: float, trial: int, colour: int | None) -> str:
     return f'<path class="{css}" data-t="{trial}" d="{strokes}"/>'
 
 
-def _y_axis(frame: _Frame, scale: Scale, label: str, most: int = 6) -> list[str]:
-    body = [_tag("text", label, x=2, y=14, css="label")]
+def _y_axis(frame: _Frame, scale: Scale, labels: Labels, most: int = 6) -> list[str]:
+    body = [_tag("text", labels.y, x=2, y=14, css="label")]
     for tick in scale.ticks(most):
         y = frame.y(scale.at(tick))
         body.append(_tag("line", x1=frame.left, x2=frame.x(1), y1=y, y2=y, css="grid"))
-        body.append(_tag("text", tick_label(tick), x=frame.left - 6, y=y + 4, css="tick end"))
+        body.append(_tag("text", labels.tick(tick), x=frame.left - 6, y=y + 4, css="tick end"))
     return body
 
 

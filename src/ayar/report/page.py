@@ -12,7 +12,7 @@ from importlib import resources
 from typing import Any
 
 from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from ayar.records import ScoreKind, State, Trial, Winner
 from ayar.report import charts, sentences, tables, words
@@ -25,6 +25,7 @@ def render(story: Story, *, live: str | None = None) -> str:
     """The report as one HTML page.
 
     Args:
+        story: What is told; a report can be written at any time, also before the first trial.
         live: The study's change counter, for a page that is served: it then asks ``/api/study`` for a newer one
             every two seconds and renews itself. None: a file, which opens no connection at all.
     """
@@ -32,28 +33,29 @@ def render(story: Story, *, live: str | None = None) -> str:
     scripts = [_asset("script.js")] + ([_asset("live.js")] if live is not None else [])
     style = _asset("style.css")
     rows = _table(story)
-    return _template().render(
+    page: str = _template().render(
         story=story,
         metric=words.spelled(story.metric),
         summary=sentences.summary(story),
         hero=_hero(story),
-        score_chart=Markup(charts.score_chart(story)),  # noqa: S704 - figures escape what users wrote
+        score_chart=charts.score_chart(story),
         advice=[sentences.advised(advice) for advice in story.advice],
         cost_charts=charts.cost_charts(story),
         slice_charts=charts.slice_charts(story),
         slice_caption=charts.slice_caption(story),
-        colour={"name": words.spelled(colour.name), "legend": Markup(colour.legend())} if colour else None,  # noqa: S704
+        colour={"name": words.spelled(colour.name), "legend": colour.legend()} if colour else None,
         table=rows,
         parameters=_parameters(story),
         facts=_facts(story),
         notes=_notes(story),
         known=_known(story),
-        style=Markup(style),  # noqa: S704 - our own file
-        scripts=[Markup(script) for script in scripts],  # noqa: S704 - our own files
+        style=style,
+        scripts=scripts,
         policy=policy(style, scripts, connect=live is not None),
         version=live or "",
         live=live is not None,
     )
+    return page
 
 
 def policy(style: str, scripts: Sequence[str], *, connect: bool) -> str:
@@ -73,6 +75,7 @@ class _Hero:
     big: str = ""
     under: str = ""
     sentences: list[str] = field(default_factory=list)
+    order: str = ""
     settings: list[tuple[str, str]] = field(default_factory=list)
 
 
@@ -88,6 +91,7 @@ def _hero(story: Story) -> _Hero:
         title=title,
         big=story.told(story.score_of(best)),
         under=f"{words.spelled(story.metric)} of trial {best.id}, {ScoreKind.SEARCH_BEST.value}",
+        order="Its configuration",
         sentences=[sentence],
         settings=tables.configuration_rows(story, best.config),
     )
@@ -99,9 +103,10 @@ def _won(story: Story, winner: Winner) -> _Hero:
     return _Hero(
         eyebrow=f"Winner · trial {winner.trial}",
         big=story.told(score.mean) if score else "",
-        under=f"{metric}, {sentences.certainty(story, score)}" if score else "",
-        title=f"Train {words.plural(winner.stop_step, 'step')} with the configuration below",
+        title=metric[:1].upper() + metric[1:] if score else "No score",
+        under=sentences.certainty(story, score) if score else "",
         sentences=sentences.beside_the_winner(story, winner),
+        order=f"Train {words.plural(winner.stop_step, 'step')} with this configuration",
         settings=tables.configuration_rows(story, winner.config),
     )
 
@@ -154,7 +159,7 @@ def _cells(story: Story, trial: Trial, names: Sequence[str]) -> list[_Cell]:
     cells = [
         _Cell(str(trial.id), str(trial.id), "num"),
         _Cell(trial.state.value, trial.state.value, "bad" if bad else ""),
-        _Cell(*((story.told(score), repr(score)) if math.isfinite(score) else ("–", "")), "num"),
+        _Cell(*((story.told(score), repr(score)) if math.isfinite(score) else (words.NOTHING, "")), "num"),
         _Cell(f"{trial.curve.last_step:,}", str(trial.curve.last_step), "num"),
         _Cell(words.duration(trial.cost_s), repr(trial.cost_s), "num"),
         _Cell(sentences.verdict(story, trial), story.headline(trial), "long"),
@@ -162,7 +167,7 @@ def _cells(story: Story, trial: Trial, names: Sequence[str]) -> list[_Cell]:
     ]
     for name in names:
         value = trial.config.get(name)
-        text = words.setting(value) if name in trial.config else "–"
+        text = words.setting(value) if name in trial.config else words.NOTHING
         plain = isinstance(value, (int, float)) and not isinstance(value, bool)
         cells.append(_Cell(text, repr(value) if plain else text if name in trial.config else ""))
     return cells
@@ -193,9 +198,9 @@ def _parameters(story: Story) -> dict[str, Any]:
 
 def _parameter_text(column: str, value: Any) -> str:
     if value is None:
-        return "–"
+        return words.NOTHING
     if column == "shape" and isinstance(value, (list, tuple)):
-        return " × ".join(str(each) for each in value)
+        return f" {words.TIMES} ".join(str(each) for each in value)
     if column == "bytes":
         return words.size(int(value))
     return words.setting(value)
@@ -220,7 +225,10 @@ def _facts(story: Story) -> list[tuple[str, list[tuple[str, str]]]]:
 
 def _pairs(rows: Mapping[str, Any]) -> list[tuple[str, str]]:
     return [
-        (words.spelled(str(name)), words.configuration(dict(value)) if isinstance(value, Mapping) else words.setting(value))
+        (
+            words.spelled(str(name)),
+            words.configuration(dict(value)) if isinstance(value, Mapping) else words.setting(value),
+        )
         for name, value in rows.items()
     ]
 
@@ -229,13 +237,23 @@ def _notes(story: Story) -> dict[str, Any] | None:
     if not story.notes:
         return None
     columns = list(dict.fromkeys(name for note in story.notes for name in note))
-    rows = [[words.setting(note[name]) if name in note else "–" for name in columns] for note in story.notes]
+    rows = [[words.setting(note[name]) if name in note else words.NOTHING for name in columns] for note in story.notes]
     return {"columns": columns, "rows": rows}
 
 
 def _hash(text: str) -> str:
     digest = base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
     return f"'sha256-{digest}'"
+
+
+def _with_code(text: str) -> Markup:
+    """What stands between backticks as code; everything escaped."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:
+        return escape(text)
+    return Markup().join(  # the odd pieces stood between two backticks
+        Markup("<code>{}</code>").format(piece) if position % 2 else piece for position, piece in enumerate(pieces)
+    )
 
 
 @cache
@@ -246,4 +264,5 @@ def _asset(name: str) -> str:
 @cache
 def _template() -> Any:
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["code"] = _with_code
     return environment.from_string(_asset("report.html.j2"))

@@ -48,10 +48,10 @@ class Scale:
         if len(decades) >= 3:
             stride = math.ceil(len(decades) / most)
             return [10.0**k for k in decades if (k - first) % stride == 0]
-        for factors in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5), (1, 2, 5), (1, 3)):
+        for factors in ((1, 2, 3, 4, 5, 6, 7, 8, 9), (1, 2, 3, 5), (1, 2, 5), (1, 3), (1,)):
             ticks = [f * 10.0**k for k in range(first - 1, last + 1) for f in factors]
             inside = [tick for tick in ticks if self.low * (1 - 1e-9) <= tick <= self.high * (1 + 1e-9)]
-            if 3 <= len(inside) <= most:
+            if min(3, most) <= len(inside) <= most or len(inside) == len(factors) + 1 == 2:
                 return inside
         return _linear_ticks(self.low, self.high, max(2, most - 2))
 

@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
-from ayar.records import Advice, Purpose, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.records import Advice, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.report import words
+from ayar.seeds import Purpose
 
 if TYPE_CHECKING:
     from ayar.space import Space

@@ -6,6 +6,9 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+NOTHING = "\N{EN DASH}"
+TIMES = "\N{MULTIPLICATION SIGN}"
+
 _SPELLED = {"valid": "validation", "val": "validation", "lr": "learning rate"}
 
 
@@ -34,13 +37,14 @@ def number(value: float, digits: int = 4) -> str:
 def percent(share: float) -> str:
     """A share of one in percent, with two decimals below ten percent.
 
-    >>> [percent(x) for x in (0.01834, 0.257, 1.0, 0.0)]
-    ['1.83 %', '25.7 %', '100 %', '0 %']
+    >>> [percent(x) for x in (0.01834, 0.02, 0.257, 1.0, 0.0)]
+    ['1.83 %', '2.00 %', '25.7 %', '100 %', '0 %']
     """
     if not math.isfinite(share):
         return number(share)
-    decimals = 2 if abs(share) < 0.1 else 1
-    return f"{_trimmed(f'{100 * share:.{decimals}f}')} %"
+    if share in (0, 1):
+        return f"{100 * share:.0f} %"
+    return f"{100 * share:.{2 if abs(share) < 0.1 else 1}f} %"
 
 
 def is_share(name: str, values: Sequence[float]) -> bool:
