@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ayar.records import Configuration, Purpose, Trial
+from ayar.records import Configuration, Trial
+from ayar.seeds import Purpose
 from ayar.space import Space
 
 SEARCH_DATA = frozenset({Purpose.SEARCH, Purpose.ATTEMPT})

@@ -47,8 +47,9 @@ from ayar.space.hyperparameters import (
     plain,
     same,
 )
-from ayar.space.words import closest, from_words, speaking_of, to_words, values_in_words
+from ayar.space.words import closest, from_words, scale_in_words, speaking_of, to_words, values_in_words
 
+_MOST_BRANCHES = 10_000  # values of a hyperparameter that others depend on
 _RESERVED = {
     "candidates": "it names the list of configurations to choose from",
     "seed": "each training gets its seed from Ayar",
@@ -109,14 +110,22 @@ class Space:
                 f"A condition needs a parent with separate values, but {parent} is a {type(entry).__name__}: "
                 "make it a Choice, an Int or a Float with a step."
             )
+        self._check_branches(parent)
         for value in values:
             try:
                 entry.canonical(value)
             except SpaceError as error:
                 raise SpaceError(f"It waits for {parent}={value!r}, which can never happen: {error}") from None
 
+    def _check_branches(self, parent: str) -> None:
+        entry = self._entries[parent]
+        most = entry.size if isinstance(entry, Float | Int) and entry.size is not None else 1
+        if most > _MOST_BRANCHES:
+            raise SpaceError(f"{parent} has {most} values, too many to depend on: {_MOST_BRANCHES} are the limit.")
+
     def _most_layers(self, parent: str) -> int:
         entry = self._entries[parent]
+        self._check_branches(parent)
         if isinstance(entry, Int) and entry.low >= 1:
             return entry.high
         if isinstance(entry, Fixed) and type(entry.value) is int and entry.value >= 1:
@@ -336,7 +345,7 @@ class Space:
                     "name": name,
                     "kind": type(axis).__name__.lower() + repeated,
                     "values": values_in_words(axis),
-                    "scale": "log" if isinstance(axis, Float | Int) and axis.log else "linear",
+                    "scale": scale_in_words(axis),
                     "default": axis.default,
                     "when": " and ".join(f"{parent} is {any_of(values)}" for parent, values in conditions),
                 }

@@ -23,6 +23,13 @@ def values_in_words(axis: Axis | Fixed) -> str:
     return f"{axis.low} to {axis.high}{steps}"
 
 
+def scale_in_words(axis: Axis | Fixed) -> str:
+    """``log``, ``linear``, ``ordered``, or nothing."""
+    if isinstance(axis, Float | Int):
+        return "log" if axis.log else "linear"
+    return "ordered" if isinstance(axis, Choice) and axis.ordered else ""
+
+
 def to_words(entry: Entry) -> Any:
     """A hyperparameter in the words of its TOML form; a plain value as it is."""
     if isinstance(entry, Fixed):

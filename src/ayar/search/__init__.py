@@ -1,0 +1,29 @@
+"""Searching: what to train next, as a pure function of the problem, the history and the seed."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from ayar.search.auto import Auto
+from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
+from ayar.search.grid import Grid
+from ayar.search.halving import Halving
+from ayar.search.quasirandom import QuasiRandom
+from ayar.search.random_search import Random
+
+SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
+    {"auto": Auto, "grid": Grid, "halving": Halving, "quasirandom": QuasiRandom, "random": Random}
+)
+"""Name -> class; each can be built without arguments."""
+
+__all__ = [
+    "SEARCHERS",
+    "SEARCH_DATA",
+    "Auto",
+    "Grid",
+    "Halving",
+    "Problem",
+    "Proposal",
+    "QuasiRandom",
+    "Random",
+    "Searcher",
+]

@@ -1,0 +1,41 @@
+"""The searcher for those who do not want to choose one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ayar.records import Trial
+from ayar.search.base import Problem, Proposal, Searcher
+from ayar.search.grid import Grid
+from ayar.search.halving import Halving
+from ayar.search.quasirandom import QuasiRandom
+
+_FEW = 30  # configurations that are simply all tried
+_FEW_LONG = 9  # the same, where halving could save most of the steps
+
+
+@dataclass(frozen=True)
+class Auto:
+    """Chooses by the problem alone, so a study never changes its searcher on the way.
+
+    ===================================================================  ===============================
+    the problem                                                          the searcher
+    ===================================================================  ===============================
+    at most 9 configurations; at most 30 if trainings cannot be sliced   ``Grid``: all of them in full
+    trainings can be sliced, horizon 3 or more                           ``Halving`` on ``QuasiRandom``
+    anything else                                                        ``QuasiRandom``
+    ===================================================================  ===============================
+    """
+
+    def choose(self, problem: Problem) -> Searcher:
+        """The searcher for this problem."""
+        can_halve = problem.sliceable and problem.horizon >= 3
+        size = problem.space.size
+        if size is not None and size <= (_FEW_LONG if can_halve else _FEW):
+            return Grid()
+        return Halving() if can_halve else QuasiRandom()
+
+    def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
+        """What the chosen searcher proposes; see ``Searcher``."""
+        return self.choose(problem).propose(problem, history, n)

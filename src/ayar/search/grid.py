@@ -1,0 +1,53 @@
+"""Grid search: every combination, in an order whose beginning already covers the space."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ayar.records import Trial
+from ayar.search.base import Problem, Proposal
+from ayar.search.fresh import Known, searched
+
+
+@dataclass(frozen=True)
+class Grid:
+    """All configurations of a finite space; in a continuum, ``points`` values for each Float and Int.
+
+    The order strides over the grid by the golden section, from a place that the seed decides.
+
+    Attributes:
+        points: Values for each Float and Int where the space is a continuum, both ends included.
+    """
+
+    points: int = 5
+
+    def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
+        """The next ``n`` of the grid; see ``Searcher``."""
+        space = problem.space
+        grid = space.grid() if space.size is not None else space.grid(self.points)
+        start, stride = _order(grid.size, problem.seed)
+        known = Known(history)
+        proposals: list[Proposal] = []
+        # Those before `first` have most likely been proposed; they come last, in case they have not.
+        first = searched(history)
+        for number in range(first, first + grid.size):
+            if len(proposals) == n:
+                break
+            config = grid.pick((start + number * stride) % grid.size)
+            if config not in known:
+                known.add(config)
+                proposals.append(Proposal(config, problem.horizon))
+        return proposals
+
+
+def _order(size: int, seed: int) -> tuple[int, int]:
+    """A first number below ``size``, and a stride that visits every number once before it comes back."""
+    start = int(np.random.default_rng((seed, size)).random() * size)
+    stride = int(size * (math.sqrt(5) - 1) / 2) or 1
+    while math.gcd(stride, size) != 1:
+        stride += 1
+    return start, stride
