@@ -281,7 +281,7 @@ def _is_number(value: Any) -> bool:
 
 def _element(story: Story, name: str) -> Any:
     """What the space says of a hyperparameter; of one layer's value where it has one for each layer."""
-    hyperparameter = story.space.get(name)
+    hyperparameter = story.space[name]
     return hyperparameter.element if isinstance(hyperparameter, PerLayer) else hyperparameter
 
 
