@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import subprocess
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 
 import pytest
@@ -95,6 +96,10 @@ def test_a_device_is_no_ledger():
     assert "is not a regular file" in refusal("/dev/full")
 
 
+def test_what_the_file_system_refuses_is_said_in_one_line(tmp_path):
+    assert "cannot be used" in refusal(tmp_path / ("x" * 300))
+
+
 def test_garbage_is_no_ledger_and_stays_as_it_was(tmp_path):
     garbage = tmp_path / "notes.txt"
     garbage.write_text("buy milk\n" * 500)
@@ -167,6 +172,20 @@ def test_a_ledger_that_stays_locked_says_so_and_works_again_afterwards(path):
         assert len(ledger.trials(1)) == 1
         other.rollback()
         assert ledger.add_trial(1, {}, 0) == 1
+
+
+def test_opening_waits_for_a_process_that_is_still_making_the_ledger(path):
+    """Before a ledger is in WAL mode SQLite itself would give up at once."""
+    with closing(sqlite3.connect(path)) as other, ThreadPoolExecutor(1) as threads:
+        other.execute("PRAGMA journal_mode = DELETE")
+        other.execute("BEGIN IMMEDIATE")
+        opening = threads.submit(Ledger.open, path)
+        with pytest.raises(TimeoutError):
+            opening.result(timeout=0.3)
+        assert "locked for too long" in refusal(path, patience_s=0.01)
+        other.rollback()
+        with opening.result() as ledger:
+            assert len(ledger.studies()) == 1
 
 
 def test_a_ledger_at_its_size_limit_keeps_what_it_has(path):

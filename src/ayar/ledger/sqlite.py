@@ -143,17 +143,17 @@ def use_wal(engine: Engine, patience_s: float) -> None:
     made while the ledger is in use, is a ledger.
     """
     deadline = time.monotonic() + patience_s
-    while not _switched_to_wal(engine, last_try=time.monotonic() > deadline):
+    while not _switched_to_wal(engine, deadline):
         time.sleep(0.01)
 
 
-def _switched_to_wal(engine: Engine, *, last_try: bool) -> bool:
+def _switched_to_wal(engine: Engine, deadline: float) -> bool:
     raw = engine.raw_connection()
     try:
         raw.cursor().execute("PRAGMA journal_mode = WAL")
     except sqlite3.OperationalError as error:
-        # SQLite does not wait here by itself while another process opens the file.
-        if last_try or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
+        # SQLite does not wait here by itself for a process that is writing, say another one that opens the file.
+        if time.monotonic() > deadline or not error.sqlite_errorname.startswith("SQLITE_BUSY"):
             raise
         return False
     finally:
