@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from ayar.errors import SpaceError
 from ayar.search.auto import Auto
 from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
 from ayar.search.grid import Grid
@@ -15,6 +16,19 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
 )
 """Name -> class; each can be built without arguments."""
 
+
+
+def searcher_named(name: str) -> Searcher:
+    """The searcher of this name in ``SEARCHERS``.
+
+    Raises:
+        SpaceError: There is none.
+    """
+    if name not in SEARCHERS:
+        raise SpaceError(f"There is no searcher {name!r}. Choose one of: {', '.join(SEARCHERS)}.")
+    return SEARCHERS[name]()
+
+
 __all__ = [
     "SEARCHERS",
     "SEARCH_DATA",
@@ -26,4 +40,5 @@ __all__ = [
     "QuasiRandom",
     "Random",
     "Searcher",
+    "searcher_named",
 ]

@@ -44,6 +44,11 @@ def searched(history: Iterable[Trial]) -> int:
     return sum(trial.purpose is Purpose.SEARCH for trial in history)
 
 
+def allowed(problem: Problem, history: Iterable[Trial], n: int) -> int:
+    """How many of ``n`` new trials the problem's limit still lets start."""
+    return n if problem.max_trials is None else max(0, min(n, problem.max_trials - searched(history)))
+
+
 def propose_fresh(problem: Problem, history: Sequence[Trial], guesses: Iterable[Configuration]) -> list[Proposal]:
     """A new trial up to the horizon for each guess.
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import Known, searched
+from ayar.search.fresh import Known, allowed, searched
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Grid:
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """The next ``n`` of the grid; see ``Searcher``."""
-        space = problem.space
+        space, n = problem.space, allowed(problem, history, n)
         grid = space.grid() if space.size is not None else space.grid(self.points)
         start, stride = _order(grid.size, problem.seed)
         known = Known(history)

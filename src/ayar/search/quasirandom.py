@@ -9,7 +9,7 @@ import numpy as np
 
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import propose_fresh, searched
+from ayar.search.fresh import allowed, propose_fresh, searched
 from ayar.search.random_search import Random
 
 _MOST_DIMENSIONS = 21201  # as far as the direction numbers of Joe & Kuo (2008) go
@@ -27,7 +27,7 @@ class QuasiRandom:
         """``n`` new configurations; see ``Searcher``."""
         if not 1 <= problem.space.dimensions <= _MOST_DIMENSIONS:
             return Random().propose(problem, history, n)
-        start = searched(history)
+        start, n = searched(history), allowed(problem, history, n)
         # The default stands before the sequence; without its first point the sequence would lose its balance.
         numbers = [max(index - 1, 0) for index in range(start, start + n)]
         points = _sobol(problem.space.dimensions, problem.seed, numbers)

@@ -9,7 +9,7 @@ import numpy as np
 
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import propose_fresh, searched
+from ayar.search.fresh import allowed, propose_fresh, searched
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Random:
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """``n`` new configurations; see ``Searcher``."""
-        first = searched(history)
+        first, n = searched(history), allowed(problem, history, n)
         guesses = [
             problem.space.sample(np.random.default_rng((problem.seed, index))) for index in range(first, first + n)
         ]
