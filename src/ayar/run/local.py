@@ -120,8 +120,10 @@ class LocalPool:
         """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding.
 
         Raises:
-            MoveError: A move of the same trial is outstanding.
+            MoveError: A move of the same trial is outstanding, or the pool is closed.
         """
+        if not self._workers:
+            raise MoveError("The pool is closed; open another one.")
         if any(other.trial == move.trial for other in self._outstanding()):
             raise MoveError(f"Trial {move.trial} has a move outstanding; wait for its end, then submit another.")
         self._waiting.append(move)
@@ -255,11 +257,9 @@ class LocalPool:
     def _replace(self, number: int, cause: str, *, machine: bool) -> list[Event]:
         worker = self._workers[number]
         worker.kill()
+        error, waste_s = cause + worker.output_tail(), time.monotonic() - worker.sign_at
         self._workers[number] = WorkerProcess(self._launches[number])
-        if worker.move is None:
-            return []
-        waste_s = time.monotonic() - worker.sign_at
-        return [Failed(worker.move.trial, cause + worker.output_tail(), waste_s, machine=machine)]
+        return [Failed(worker.move.trial, error, waste_s, machine=machine)] if worker.move else []
 
 
 class InProcessPool:

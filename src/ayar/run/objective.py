@@ -11,13 +11,11 @@ from __future__ import annotations
 import copy
 import difflib
 import inspect
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing
+from collections.abc import Callable, Generator, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from numbers import Real
 from pathlib import Path
-from typing import Any
 
 from ayar.errors import ObjectiveError
 from ayar.records import Configuration
@@ -95,7 +93,7 @@ class Training:
 
     def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[tuple[int, dict[str, float]]]:
         last: int | None = None
-        with closing(_Closable(given)):
+        try:
             for value in given:
                 named, metrics = self._read(value)
                 step = named if named is not None else (first if last is None else last) + 1
@@ -107,6 +105,9 @@ class Training:
                 last = step
                 if step > start_step or step == start_step == 0:
                     yield step, metrics
+        finally:
+            if isinstance(given, Generator):
+                given.close()
         if last is None and start_step == 0:
             raise ObjectiveError(
                 "The training ended without a single yield. Yield the metrics once per step, "
@@ -229,12 +230,6 @@ def _shown(value: object) -> str:
 
 def _missing(metric: str, names: list[str]) -> str:
     close = difflib.get_close_matches(metric, names, n=1, cutoff=0.5)
-    hint = f"did you mean {close[0]!r}?" if close else "measure it, or tune one of those."
-    return f"The training gave {', '.join(map(repr, names)) or 'no metric'} but not {metric!r}: {hint}"
-
-
-class _Closable:
-    """Lets ``closing`` end an iterator that may have no ``close``."""
-
-    def __init__(self, iterator: Iterator[Any]) -> None:
-        self.close: Callable[[], object] = getattr(iterator, "close", lambda: None)
+    hint = f"did you mean {close[0]!r}?" if close else "measure it too."
+    given = ", ".join(map(repr, names))
+    return f"The training gave {f'{given} but not {metric!r}' if given else f'no metric, not even {metric!r}'}: {hint}"

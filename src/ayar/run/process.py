@@ -78,7 +78,8 @@ class WorkerProcess:
         # Linux kills a child with the thread that started it, so only the main thread may ask for that.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
         path = [entry or str(launch.cwd) for entry in sys.path]
-        with theirs, launch.output.open("ab") as output:
+        launch.output.write_bytes(b"")
+        with theirs, launch.output.open("ab") as output:  # appending, so that the worker can empty it
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
                 [sys.executable, "-c", _BOOT, json.dumps([theirs.fileno(), parent, path])],
                 stdin=subprocess.DEVNULL,
@@ -142,7 +143,7 @@ class WorkerProcess:
         """How the process ended, in words. Waits for its end."""
         code = self._process.wait()
         if code >= 0:
-            return f"the worker process exited with status {code} in the middle of the training"
+            return f"the worker process exited with status {code}"
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
         hint = "; perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
         return f"the worker process was killed by signal {-code} ({name}){hint}"

@@ -10,6 +10,7 @@ import ctypes
 import faulthandler
 import math
 import os
+import resource
 import shutil
 import signal
 import sys
@@ -174,6 +175,7 @@ def main(fd: int, parent: int) -> None:
     """Obey the pool at the other end of the socket ``fd``. ``parent``: process id to die with, 0 for none."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's business
     faulthandler.enable(all_threads=False)  # a crash in C code, or the pool's SIGABRT, shows where it was
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _die_with(parent)
     connection = Connection(fd)
     commands: SimpleQueue[Command] = SimpleQueue()
