@@ -115,4 +115,5 @@ def _differences(a: ArrayLike, b: ArrayLike) -> np.ndarray:
     first, second = _readings(a), _readings(b)
     if len(first) != len(second):
         raise ValueError(f"Pairs share a seed, so both need as many readings, got {len(first)} and {len(second)}.")
-    return np.subtract(first, second)
+    differences: np.ndarray = first - second
+    return differences

@@ -17,7 +17,6 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
 """Name -> class; each can be built without arguments."""
 
 
-
 def searcher_named(name: str) -> Searcher:
     """The searcher of this name in ``SEARCHERS``.
 

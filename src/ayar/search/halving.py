@@ -6,11 +6,16 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from operator import attrgetter
 
-from ayar.records import Trial
+import numpy as np
+
+from ayar.records import State, Trial
 from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
 from ayar.search.quasirandom import QuasiRandom
 from ayar.seeds import Purpose
+
+_LOSS, _STEP = attrgetter("loss"), attrgetter("step")
 
 
 @dataclass(frozen=True)
@@ -57,63 +62,63 @@ class Halving:
         rungs = self.rungs(problem.horizon)
         if not problem.sliceable or len(rungs) == 1:
             return self.base.propose(problem, history, n)
-        entrants = [_entrant(trial, rungs) for trial in history if trial.purpose in SEARCH_DATA]
-        proposals = [*_unready(entrants, rungs), *self._promotions(entrants, rungs, math.floor)][:n]
+        entrants = [trial for trial in history if trial.purpose in SEARCH_DATA]
+        losses = _losses_at(rungs, entrants)
+        continuations = [*self._promotions(entrants, losses, rungs, math.floor)]
+        proposals = continuations[:n]
         if len(proposals) < n:
             new = self.base.propose(problem, history, n - len(proposals))
             proposals += [replace(proposal, stop_step=rungs[0]) for proposal in new]
         if len(proposals) < n:
-            promoted = {proposal.trial for proposal in proposals}
-            more = [p for p in self._promotions(entrants, rungs, math.ceil) if p.trial not in promoted]
+            more = [p for p in self._promotions(entrants, losses, rungs, math.ceil) if p not in continuations]
             proposals += more[: n - len(proposals)]
         return proposals
 
     def _promotions(
-        self, entrants: list[_Entrant], rungs: tuple[int, ...], rounded: Callable[[float], int]
+        self, entrants: Sequence[Trial], losses: np.ndarray, rungs: Sequence[int], rounded: Callable[[float], int]
     ) -> Iterator[Proposal]:
-        """Continuations of the best paused trials, the highest rung first."""
+        """Continuations to the next rung, of the best at each rung, the highest rung first.
+
+        ``losses`` has the shape ``(len(entrants), len(rungs))``; ``rounded`` makes a share a number of trials.
+        """
+        heights = (~np.isnan(losses)).sum(axis=1)  # rungs reached
         for level in range(len(rungs) - 2, -1, -1):
-            reached = sorted(
-                (entrant.losses[level], entrant.trial.id, entrant)
-                for entrant in entrants
-                if len(entrant.losses) > level
-            )
-            for _, _, entrant in reached[: rounded(len(reached) / self.eta)]:
-                if entrant.paused and len(entrant.losses) == level + 1:
-                    yield Proposal(entrant.trial.config, rungs[level + 1], entrant.trial.id)
+            order = losses[:, level].argsort(kind="stable")  # those that did not get here, NaN, come last
+            quota = rounded(int((heights > level).sum()) / self.eta)
+            for row in order[:quota].tolist():
+                if heights[row] == level + 1 and _waits(entrants[row]):
+                    yield Proposal(entrants[row].config, rungs[level + 1], entrants[row].id)
+        # Interrupted before the first rung: nobody can tell yet what they are worth.
+        for row in np.flatnonzero(heights == 0).tolist():
+            if _waits(entrants[row]):
+                yield Proposal(entrants[row].config, rungs[0], entrants[row].id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Entrant:
-    """A trial as halving sees it.
+def _waits(trial: Trial) -> bool:
+    """Whether the search may continue it. What was tried by hand is evidence, but stays where it is."""
+    return trial.state is State.PAUSED and trial.purpose is Purpose.SEARCH
 
-    Attributes:
-        losses: The least loss up to each rung that it reached, lowest rung first.
-        paused: It waits to be continued by the search.
+
+def _losses_at(rungs: Sequence[int], entrants: Sequence[Trial]) -> np.ndarray:
+    """The least loss of each trial up to each rung, shape ``(len(entrants), len(rungs))``; NaN where it was not.
+
+    Written for thousands of long curves: what is done once per measurement is left to built-in functions.
     """
-
-    trial: Trial
-    losses: list[float]
-    paused: bool
-
-
-def _entrant(trial: Trial, rungs: tuple[int, ...]) -> _Entrant:
-    measurements = [m for m in trial.curve.measurements if m.step > 0]
-    losses = [m.loss for m in measurements]
-    steps = [m.step for m in measurements]
-    last_step = steps[-1] if steps else 0
-    if trial.error is not None or not all(map(math.isfinite, losses)):
-        reached = bisect_right(rungs, max(last_step, trial.target_step))
-        return _Entrant(trial, [math.inf] * reached, paused=False)
-    running = not trial.ended and trial.target_step > last_step
-    # A training that ended by itself will not get any further: its last loss holds at the rung it was on the way to.
-    reached = bisect_right(rungs, last_step if running else max(last_step, trial.target_step))
-    least = [min(losses[: bisect_right(steps, rung)], default=math.inf) for rung in rungs[:reached]]
-    return _Entrant(trial, least, paused=not running and not trial.ended and trial.purpose is Purpose.SEARCH)
-
-
-def _unready(entrants: list[_Entrant], rungs: tuple[int, ...]) -> Iterator[Proposal]:
-    """Continuations of trials that were interrupted before the first rung."""
-    for entrant in entrants:
-        if entrant.paused and not entrant.losses:
-            yield Proposal(entrant.trial.config, rungs[0], entrant.trial.id)
+    rows = []
+    for trial in entrants:
+        measurements = trial.curve.measurements
+        curve = list(map(_LOSS, measurements))
+        last_step = measurements[-1].step if measurements else 0
+        broken = trial.error is not None or not all(map(math.isfinite, curve))
+        running = not trial.ended and trial.target_step > last_step
+        # A trial that broke, or ended by itself, gets no further: it stands on the rung that it was on the way to.
+        height = bisect_right(rungs, last_step if running and not broken else max(last_step, trial.target_step))
+        if broken:
+            row = [math.inf] * height
+        else:
+            trained = curve[1:] if measurements and measurements[0].step == 0 else curve
+            skipped = len(curve) - len(trained)
+            ends = [bisect_right(measurements, rung, key=_STEP) - skipped for rung in rungs[:height]]
+            row = [min(trained[:end], default=math.inf) for end in ends]
+        rows.append(row + [math.nan] * (len(rungs) - height))
+    return np.array(rows).reshape(len(entrants), len(rungs))
