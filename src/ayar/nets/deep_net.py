@@ -34,9 +34,7 @@ class DeepNet(nn.Module):
     Inputs have shape ``(n, n_inputs)``. Outputs: logits ``(n, n_outputs)``, or ``(n,)`` where ``squeeze``.
     """
 
-    def __init__(
-        self, config: Mapping[str, Any], n_inputs: int, n_outputs: int, squeeze: bool = False
-    ) -> None:
+    def __init__(self, config: Mapping[str, Any], n_inputs: int, n_outputs: int, squeeze: bool = False) -> None:
         super().__init__()
         infos = registry(config, n_inputs, n_outputs)
         for info in infos:
@@ -49,14 +47,14 @@ class DeepNet(nn.Module):
     def forward(self, a: Tensor) -> Tensor:
         """The outputs for the rows of ``a``."""
         for layer in range(1, self.output_layer):
-            a = self.activation(self._linear(layer, a))
+            a = self.activation(nn.functional.linear(a, *self._weights(layer)))
             if self.dropout > 0:
                 a = nn.functional.dropout(a, self.dropout, self.training)
-        outputs = self._linear(self.output_layer, a)
+        outputs = nn.functional.linear(a, *self._weights(self.output_layer))
         return outputs.squeeze(-1) if self.squeeze else outputs
 
-    def _linear(self, layer: int, a: Tensor) -> Tensor:
-        return nn.functional.linear(a, self._parameters[f"W[{layer}]"], self._parameters[f"b[{layer}]"])
+    def _weights(self, layer: int) -> tuple[Tensor, Tensor]:
+        return getattr(self, f"W[{layer}]"), getattr(self, f"b[{layer}]")
 
 
 def build_deep_net(config: Configuration, data: Data) -> DeepNet:

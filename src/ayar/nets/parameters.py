@@ -11,6 +11,8 @@ import math
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import pairwise
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +22,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ayar.errors import DataError, SpaceError
-from ayar.nets.optimizers import named
+from ayar.nets.optimizers import known
 from ayar.records import Configuration
 
 ACTIVATIONS = {
@@ -78,12 +80,12 @@ def hidden_units(config: Mapping[str, Any]) -> list[int]:
         units = [units] * int(config.get("hidden_layers", 2))
     if len(units) != config.get("hidden_layers", len(units)):
         raise SpaceError(
-            f"hidden_units={list(units)} names {len(units)} layers but hidden_layers={config['hidden_layers']}. "
+            f"hidden_units={list(units)} has {len(units)} layers, but hidden_layers={config['hidden_layers']}. "
             "Give one number for each hidden layer, or a single number for all."
         )
-    if not all(isinstance(n, int) and n >= 1 for n in units):
+    if not all(isinstance(n, Integral) and n >= 1 for n in units):
         raise SpaceError(f"hidden_units={list(units)}: each layer needs a whole number of units, at least 1.")
-    return list(units)
+    return [int(n) for n in units]
 
 
 def registry(config: Mapping[str, Any], n_inputs: int, n_outputs: int) -> list[ParameterInfo]:
@@ -97,9 +99,9 @@ def registry(config: Mapping[str, Any], n_inputs: int, n_outputs: int) -> list[P
     [('W[1]', (5, 4)), ('b[1]', (5,)), ('W[2]', (3, 5)), ('b[2]', (3,))]
     """
     sizes = [n_inputs, *hidden_units(config), n_outputs]
-    activation = named("activation", config.get("activation", "relu"), ACTIVATIONS)
+    activation = known("activation", config.get("activation", "relu"), ACTIVATIONS)
     infos = []
-    for layer, (n_in, n_out) in enumerate(zip(sizes, sizes[1:], strict=False), start=1):
+    for layer, (n_in, n_out) in enumerate(pairwise(sizes), start=1):
         is_output = layer == len(sizes) - 1
         is_glorot = is_output or activation in SATURATING
         sd = math.sqrt(2 / (n_in + n_out)) if is_glorot else math.sqrt(2 / n_in)
@@ -135,7 +137,7 @@ def save(path: Path | str, parameters: nn.Module | Mapping[str, torch.Tensor], c
     copies = {name: t.detach().cpu().contiguous().clone() for name, t in tensors.items()}
     beside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     save_file(copies, beside, metadata={"ayar_config": json.dumps(config)})
-    os.replace(beside, path)
+    beside.replace(path)
 
 
 def load(path: Path | str) -> tuple[dict[str, torch.Tensor], Configuration]:
@@ -152,9 +154,7 @@ def load(path: Path | str) -> tuple[dict[str, torch.Tensor], Configuration]:
             metadata = file.metadata() or {}
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (no dict)
     except SafetensorError as error:
-        raise DataError(
-            f"{path} is damaged or no safetensors file ({error}). Train again to replace it."
-        ) from error
+        raise DataError(f"{path} is damaged or no safetensors file ({error}). Train again to replace it.") from error
     if "ayar_config" not in metadata:
         raise DataError(f"{path} holds tensors but no configuration: it was not written by Ayar.")
     return tensors, json.loads(metadata["ayar_config"])

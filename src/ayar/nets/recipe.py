@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
+from numbers import Integral
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ayar.errors import DataError, SpaceError
+from ayar.errors import DataError, ObjectiveError, SpaceError
 from ayar.nets import parameters
-from ayar.nets.optimizers import learning_rate, make_optimizer
+from ayar.nets.optimizers import Optimizer, learning_rate
 from ayar.nets.tasks import Data
 from ayar.records import Configuration, config_key
 
@@ -25,12 +26,13 @@ CHECKPOINT = "checkpoint.safetensors"
 PROBE_ROWS = 512
 EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
 SAVE_EVERY_S = 5.0
+TRAINING = "training/"  # begins the names of those tensors in a checkpoint that are not the net's
 
 Loss = Callable[[Tensor, Tensor], Tensor]
 Metric = Callable[[Tensor, Tensor], float]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Recipe:
     """A training that Ayar runs itself.
 
@@ -53,6 +55,13 @@ class Recipe:
     metrics: Mapping[str, Metric] | None = None
     dtype: torch.dtype = torch.float32
     device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.data, Data) and not callable(self.data):
+            raise ObjectiveError(
+                f"A recipe's data is a Data, or a function that returns one, not {type(self.data).__name__}. "
+                "Of a task, hand in task.data."
+            )
 
     def train(
         self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0
@@ -96,38 +105,40 @@ class Recipe:
 
         with _random_numbers_of(seed, 0):
             net = self.build(config, data).to(device, self.dtype)
-        optimizer = make_optimizer(net, config)
+        optimizer = Optimizer(net, config)
         checkpoint = _Checkpoint(Path(folder), config, seed) if folder is not None else None
-        step = checkpoint.restore(net, optimizer, start_step) if checkpoint and start_step > 0 else 0
+        done = checkpoint.restore(net, optimizer, start_step) if checkpoint and start_step > 0 else 0
 
         try:
             if start_step == 0:
                 yield measure(0, 0.0)
-            for step in range(step + 1, iterations + 1):
+            for step in range(done + 1, iterations + 1):
                 net.train()
                 with _random_numbers_of(seed, step):
                     total = torch.zeros((), dtype=self.dtype, device=device)
                     order = torch.randperm(len(X_train)).to(device)
-                    for update, rows in enumerate(order.split(batch_size), start=(step - 1) * batches):
-                        for group in optimizer.param_groups:
-                            group["lr"] = learning_rate(config, update, iterations * batches)
-                        batch_loss = loss(net(X_train.index_select(0, rows)), y_train.index_select(0, rows))
-                        optimizer.zero_grad()
-                        batch_loss.backward()
-                        optimizer.step()
+                    for X, y in zip(
+                        _batches(X_train[order], batch_size), _batches(y_train[order], batch_size), strict=True
+                    ):
+                        optimizer.gradient.zero_()
+                        batch_loss = loss(net(X), y)
+                        torch.autograd.backward(batch_loss)
+                        optimizer.step(learning_rate(config, optimizer.updates, iterations * batches))
                         total += batch_loss.detach()
-                if step > start_step:
-                    measurement = measure(step, float(total))
-                    if checkpoint and step == iterations:
-                        checkpoint.save(net, optimizer, step)
-                    yield measurement
-                    if math.isnan(measurement["valid_loss"]):
-                        return
-                    if checkpoint and checkpoint.is_due and step < iterations:
-                        checkpoint.save(net, optimizer, step)
+                done = step
+                if step <= start_step:
+                    continue
+                measurement = measure(step, float(total))
+                if checkpoint and step == iterations:
+                    checkpoint.save(net, optimizer, step)
+                yield measurement
+                if math.isnan(measurement["valid_loss"]):
+                    return
+                if checkpoint and checkpoint.is_due and step < iterations:
+                    checkpoint.save(net, optimizer, step)
         except GeneratorExit:
-            if checkpoint and step > checkpoint.saved_step:
-                checkpoint.save(net, optimizer, step)
+            if checkpoint and done > checkpoint.saved_step:
+                checkpoint.save(net, optimizer, done)
             raise
 
     def predict(self, folder: Path | str, X: np.ndarray) -> np.ndarray:
@@ -141,7 +152,7 @@ class Recipe:
         """
         tensors, config = parameters.load(Path(folder) / CHECKPOINT)
         net = self.build(config, self._data)
-        net.load_state_dict({name: t for name, t in tensors.items() if not name.startswith("training/")})
+        net.load_state_dict(_of_net(tensors))
         scaling = self._data.scaling
         outputs = _evaluate(net.to(self._device, self.dtype), self._tensor(scaling.inputs(X)))
         return scaling.outputs(outputs.cpu().numpy())
@@ -160,7 +171,7 @@ class Recipe:
     def _loss(self) -> Loss:
         if self.loss is not None:
             return self.loss
-        return nn.functional.cross_entropy if self._data.kind == "classification" else nn.functional.mse_loss
+        return nn.functional.cross_entropy if self._data.kind == "classification" else _mean_squared_error
 
     @property
     def _metrics(self) -> Mapping[str, Metric]:
@@ -195,59 +206,73 @@ class _Checkpoint:
         """Whether the last save is long enough ago."""
         return time.monotonic() >= self._next_save_s
 
-    def save(self, net: nn.Module, optimizer: torch.optim.Optimizer, step: int) -> None:
+    def save(self, net: nn.Module, optimizer: Optimizer, step: int) -> None:
         """Write the state; do nothing when the folder was removed meanwhile."""
         if not self.path.parent.is_dir():
             return
         began_s = time.monotonic()
-        names = {parameter: name for name, parameter in net.named_parameters()}
         state = {
-            f"training/{names[parameter]}/{key}": value
-            for parameter, values in optimizer.state.items()
-            for key, value in values.items()
-            if isinstance(value, Tensor)
+            **optimizer.state,
+            "updates": torch.tensor(optimizer.updates),
+            "step": torch.tensor(step),
+            "seed": torch.tensor(self.seed),
         }
-        counters = {"training/step": torch.tensor(step), "training/seed": torch.tensor(self.seed)}
-        parameters.save(self.path, {**net.state_dict(), **state, **counters}, self.config)
+        tensors = {**net.state_dict(), **{f"{TRAINING}{name}": t for name, t in state.items()}}
+        parameters.save(self.path, tensors, self.config)
         self.saved_step = step
         ended_s = time.monotonic()
         # A large net's save takes long; at most a twentieth of the time goes into saving.
         self._next_save_s = ended_s + max(SAVE_EVERY_S, 20 * (ended_s - began_s))
 
-    def restore(self, net: nn.Module, optimizer: torch.optim.Optimizer, at_most: int) -> int:
+    def restore(self, net: nn.Module, optimizer: Optimizer, at_most: int) -> int:
         """Put the saved state into place and return its step; 0, changing nothing, where none is usable."""
         try:
             tensors, config = parameters.load(self.path)
         except DataError:
             return 0
-        state = {name: tensors.pop(name) for name in list(tensors) if name.startswith("training/")}
-        step, seed = int(state["training/step"]), int(state["training/seed"])
+        step, seed = int(tensors[f"{TRAINING}step"]), int(tensors[f"{TRAINING}seed"])
         if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):
             return 0
-        net.load_state_dict(tensors)
-        for name, parameter in net.named_parameters():
-            prefix = f"training/{name}/"
-            values = {key.removeprefix(prefix): t for key, t in state.items() if key.startswith(prefix)}
-            # Adam counts its updates on the CPU unless it is fused on a GPU; the averages lie with the parameter.
-            optimizer.state[parameter] = {
-                key: t.to(parameter.device) if t.ndim else t for key, t in values.items()
-            }
+        net.load_state_dict(_of_net(tensors))
+        for name, average in optimizer.state.items():
+            average.copy_(tensors[f"{TRAINING}{name}"])
+        optimizer.updates = int(tensors[f"{TRAINING}updates"])
         self.saved_step = step
         return step
+
+
+def _of_net(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINING)}
 
 
 @contextmanager
 def _random_numbers_of(seed: int, epoch: int) -> Iterator[None]:
     """Inside, torch's global random numbers follow from ``(seed, epoch)``; afterwards they go on as before."""
+    number = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
     with torch.random.fork_rng():
-        torch.manual_seed(int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0]))
+        torch.default_generator.manual_seed(number)
+        torch.cuda.manual_seed_all(number) if torch.cuda.is_available() else None
         yield
 
 
 def _evaluate(net: nn.Module, X: Tensor) -> Tensor:
     net.eval()
     with torch.inference_mode():
-        return torch.cat([net(rows) for rows in X.split(EVALUATION_ROWS)])
+        return torch.cat([net(rows) for rows in _batches(X, EVALUATION_ROWS)])
+
+
+def _batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Consecutive pieces of ``size`` rows; the last may be shorter."""
+    return rows.split(size)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def _mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
+    if outputs.shape != y.shape:
+        raise ObjectiveError(
+            f"The net's outputs have shape {tuple(outputs.shape)}, the targets {tuple(y.shape)}. "
+            "Regression needs equal shapes: squeeze the net's last dimension."
+        )
+    return nn.functional.mse_loss(outputs, y)
 
 
 def _probe_rows(n_rows: int) -> Tensor:
@@ -260,6 +285,6 @@ def _whole(config: Mapping[str, Any], name: str, default: int | None) -> int:
     value = config.get(name, default)
     if value is None:
         raise SpaceError(f"The configuration has no {name}. Add it to the space, say {name}=50.")
-    if not isinstance(value, int) or value < 1:
+    if not isinstance(value, Integral) or value < 1:
         raise SpaceError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return value
+    return int(value)

@@ -6,6 +6,7 @@ A reader only reads. What is fitted (split, categories, means) comes afterwards,
 from __future__ import annotations
 
 import csv
+import io
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -37,7 +38,7 @@ class Source:
 
     Attributes:
         name: What the task is called.
-        X: Numeric columns, shape ``(n, n_numeric)``, NaN where a value is missing.
+        X: Numeric columns, shape ``(n, n_numeric)`` float, NaN where a value is missing.
         y: The target, shape ``(n,)``: text or numbers.
         feature_names: Names of the numeric columns.
         target_name: Name of the target.
@@ -101,7 +102,7 @@ def _read_built_in(name: str) -> Source:
     table = getattr(datasets, f"load_{name}")()
     return Source(
         name,
-        X=np.asarray(table.data, dtype=np.float32),
+        X=np.asarray(table.data),
         y=np.asarray(table.target),
         feature_names=tuple(map(str, table.feature_names)),
         class_names=tuple(map(str, getattr(table, "target_names", ()))),
@@ -116,9 +117,7 @@ def _read_npz(path: Path) -> Source:
             arrays = {name: file[name] for name in wanted if name in file.files}
             held = list(file.files)
     except (OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
-        raise DataError(
-            f"{path.name} is no readable .npz file ({error}). Write it with numpy.savez."
-        ) from error
+        raise DataError(f"{path.name} is no readable .npz file ({error}). Write it with numpy.savez.") from error
     except ValueError as error:  # what numpy raises instead of unpickling
         raise DataError(
             f"{path.name} holds an object array, which could run code when it is read. "
@@ -126,23 +125,11 @@ def _read_npz(path: Path) -> Source:
         ) from error
     for name in ("X", "y"):
         if name not in arrays:
-            raise DataError(
-                f"{path.name} has no array {name}. It holds: {', '.join(held) or 'nothing'}.{closest(name, held)}"
-            )
-    X, y = arrays["X"], arrays["y"]
-    if y.ndim == 2 and y.shape[1] == 1:
-        y = y[:, 0]
-    if y.ndim != 1:
-        raise DataError(f"y in {path.name} must hold one target per row, shape (n,), got {y.shape}.")
-    if X.ndim == 0 or len(X) != len(y):
-        rows = len(X) if X.ndim else 0
-        raise DataError(f"X and y in {path.name} differ in length: {rows} and {len(y)} rows.")
-    if X.dtype.kind not in "fiub":
-        raise DataError(
-            f"X in {path.name} must hold numbers, got {X.dtype}. Encode text columns, or use a .csv file."
-        )
-    scale = np.float32(1 / 255 if X.dtype == np.uint8 else 1)
-    X = X.reshape(len(X), math.prod(X.shape[1:])).astype(np.float32) * scale
+            holds = ", ".join(held) or "nothing"
+            raise DataError(f"{path.name} has no array {name}. It holds: {holds}.{closest(name, held)}")
+    X, y = _as_numbers(arrays["X"], path), _as_column(arrays["y"], path)
+    if len(X) != len(y):
+        raise DataError(f"X and y in {path.name} differ in length: {len(X)} and {len(y)} rows.")
     return Source(
         path.stem,
         X=X,
@@ -153,23 +140,42 @@ def _read_npz(path: Path) -> Source:
     )
 
 
+def _as_numbers(X: np.ndarray, path: Path) -> np.ndarray:
+    """``X`` flattened to shape ``(n, n_features)``; bytes (pictures) scaled to [0, 1]."""
+    if X.ndim == 0 or X.dtype.kind not in "fiub":
+        raise DataError(
+            f"X in {path.name} must hold rows of numbers, got {X.dtype} of shape {X.shape}. "
+            "Encode text columns, or use a .csv file."
+        )
+    flat = X.reshape(len(X), math.prod(X.shape[1:]))
+    if X.dtype == np.uint8:
+        return flat.astype(np.float32) / 255
+    return flat.astype(np.promote_types(X.dtype, np.float32))
+
+
+def _as_column(y: np.ndarray, path: Path) -> np.ndarray:
+    if y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    if y.ndim != 1 or y.dtype.kind not in "fiubUS":
+        raise DataError(
+            f"y in {path.name} must hold one number or text per row, shape (n,), got {y.dtype} of shape {y.shape}."
+        )
+    return y.astype(str) if y.dtype.kind == "S" else y
+
+
 def _read_csv(path: Path, target: str) -> Source:
     header, rows = _csv_rows(path)
     if target not in header:
-        raise DataError(
-            f"{path.name} has no column {target!r}. Columns: {', '.join(header)}.{closest(target, header)}"
-        )
+        raise DataError(f"{path.name} has no column {target!r}. Columns: {', '.join(header)}.{closest(target, header)}")
     columns = {name: [_cell(row[i]) for row in rows] for i, name in enumerate(header)}
     cells = columns.pop(target)
-    empty = [line for line, cell in enumerate(cells, start=2) if cell == ""]
-    if empty:
+    if "" in cells:
         raise DataError(
-            f"The target {target!r} of {path.name} is missing in {len(empty)} rows, first in line {empty[0]}. "
-            "Remove those rows: a row without a target teaches nothing."
+            f"The target {target!r} of {path.name} is missing in {cells.count('')} rows, first in row "
+            f"{cells.index('') + 1}. Remove those rows: a row without a target teaches nothing."
         )
-    numbers = {
-        name: as_numbers for name, column in columns.items() if (as_numbers := _numbers(column)) is not None
-    }
+    parsed = {name: _numbers(column) for name, column in columns.items()}
+    numbers = {name: values for name, values in parsed.items() if values is not None}
     y = _numbers(cells)
     return Source(
         path.stem,
@@ -187,7 +193,7 @@ def _csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
         text = path.read_text(encoding="utf-8-sig")
         first_line = text.partition("\n")[0]
         delimiter = max(",;\t", key=first_line.count)
-        lines = csv.reader(text.splitlines(keepends=True), delimiter=delimiter, strict=True)
+        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
         table = [row for row in lines if row]
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 text ({error.reason}). Save it again as UTF-8.") from error
@@ -213,9 +219,8 @@ def _cell(text: str) -> str:
 
 
 def _numbers(cells: list[str]) -> np.ndarray | None:
-    """The cells as numbers, NaN where missing; None where one of them, or none at all, is a number."""
+    """The cells as numbers, NaN where missing; None where a cell is text."""
     try:
-        values = np.array([float(cell) if cell else math.nan for cell in cells])
+        return np.array([float(cell) if cell else math.nan for cell in cells])
     except ValueError:
         return None
-    return values

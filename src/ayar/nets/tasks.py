@@ -21,7 +21,9 @@ from ayar.nets.sources import PARTS, Source
 SHARES = {"train": 0.64, "valid": 0.16, "test": 0.20}
 """Share of the rows that each part gets where the source does not fix it."""
 
-CLIP_SD = 10.0
+CLIP_SD = 5.0
+CONSTANT_SD = 1e-6  # of the mean: what rounding leaves of a constant column
+LARGEST_INPUT = 1e30  # its square still fits into 64 bits many times over
 MOST_CATEGORIES = 50
 MOST_CLASSES = 20
 ROWS_PER_CLASS = 5
@@ -31,33 +33,34 @@ ROWS_PER_CLASS = 5
 class Scaling:
     """How the source's units become those the net sees: ``(X - x_mean) / x_sd``, and likewise for y.
 
-    Missing inputs become 0, the train mean, and inputs beyond ten standard deviations are cut there, so that a
-    single odd cell cannot blow up a net. The default changes nothing.
+    Missing inputs become 0, the train mean. Inputs beyond five standard deviations are cut there: in a column
+    that is nearly constant in the train rows (a picture's corner), one odd value would outweigh all others.
+    The default changes nothing.
     """
 
-    x_mean: np.ndarray | float = 0.0
-    x_sd: np.ndarray | float = 1.0
+    x_mean: np.ndarray | None = None
+    x_sd: np.ndarray | None = None
     y_mean: float = 0.0
     y_sd: float = 1.0
 
     @classmethod
     def fitted(cls, X: np.ndarray, y: np.ndarray, kind: str) -> Scaling:
         """Standardises by the mean and standard deviation of these (train) rows; a constant column becomes 0."""
-        present = np.isfinite(X)
+        present = ~np.isnan(X)
         count = np.maximum(present.sum(axis=0), 1)
         x_mean = np.where(present, X, 0).sum(axis=0, dtype=np.float64) / count
-        x_sd = np.sqrt(np.where(present, X - x_mean, 0).__pow__(2).sum(axis=0) / count)
-        y_mean, y_sd = (float(np.mean(y)), float(np.std(y))) if kind == "regression" else (0.0, 1.0)
-        return cls(
-            x_mean, _positive(x_sd, x_mean), y_mean, float(_positive(np.array(y_sd), np.array(y_mean)))
-        )
+        x_sd = np.sqrt(np.square(np.where(present, X - x_mean, 0)).sum(axis=0) / count)
+        x_sd[x_sd <= CONSTANT_SD * np.abs(x_mean)] = 1.0
+        if kind == "classification":
+            return cls(x_mean, x_sd)
+        return cls(x_mean, x_sd, float(np.mean(y)), float(np.std(y)) or 1.0)
 
     def inputs(self, X: np.ndarray) -> np.ndarray:
-        """Rows in the source's units as the net sees them; an array of whole numbers stays as it is by default."""
-        if isinstance(self.x_sd, float):
+        """Rows in the source's units as the net sees them."""
+        if self.x_mean is None or self.x_sd is None:
             return X
-        Z = (X - self.x_mean) / self.x_sd
-        return np.nan_to_num(np.clip(Z, -CLIP_SD, CLIP_SD), nan=0.0).astype(np.float32)
+        standardised = np.clip((X - self.x_mean) / self.x_sd, -CLIP_SD, CLIP_SD)
+        return np.where(np.isnan(standardised), 0, standardised).astype(np.float32)
 
     def targets(self, y: np.ndarray) -> np.ndarray:
         """Real targets as the net sees them."""
@@ -66,11 +69,6 @@ class Scaling:
     def outputs(self, outputs: np.ndarray) -> np.ndarray:
         """The net's outputs in the target's units."""
         return outputs * self.y_sd + self.y_mean
-
-
-def _positive(sd: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """``sd`` with 1 where it is nothing but rounding error of a constant."""
-    return np.where(sd > 1e-6 * np.abs(mean), sd, 1.0)
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,9 +104,7 @@ class Data:
             raise DataError(f"kind must be 'classification' or 'regression', got {self.kind!r}.")
         for part, X, y in (("train", self.X_train, self.y_train), ("valid", self.X_valid, self.y_valid)):
             if len(X) == 0 or len(X) != len(y):
-                raise DataError(
-                    f"X_{part} and y_{part} need the same number of rows, at least 1: {len(X)}, {len(y)}."
-                )
+                raise DataError(f"X_{part} and y_{part} need the same number of rows, at least 1: {len(X)}, {len(y)}.")
         if self.kind == "classification" and self.n_classes < 2:
             raise DataError(f"Classification needs n_classes of at least 2, got {self.n_classes}.")
 
@@ -130,13 +126,20 @@ class SealedTest:
         return len(self._y)
 
     def score(self, predict: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-        """``{"test_error", "test_loss"}`` of ``predict(X) -> outputs``, both in the source's units.
+        """``{"test_error", "test_loss"}`` of ``predict(X) -> outputs``; X and outputs in the source's units.
 
         Classification: outputs are logits (log-probabilities are logits, too) of shape ``(n, n_classes)``; the
         share of wrong labels and the mean cross-entropy. Regression: outputs of shape ``(n,)``; the
-        root-mean-square error and the mean squared error in units of the train targets' variance.
+        root-mean-square error and the mean squared error divided by the variance of the train targets.
+
+        Raises:
+            DataError: The outputs have another shape.
         """
         outputs = np.asarray(predict(self._X.copy()), dtype=np.float64)
+        wanted_ndim = 1 if self._kind == "regression" else 2
+        if outputs.ndim != wanted_ndim or len(outputs) != self.n:
+            shape = f"({self.n},)" if wanted_ndim == 1 else f"({self.n}, n_classes)"
+            raise DataError(f"predict must return an array of shape {shape} for this test part, got {outputs.shape}.")
         if self._kind == "regression":
             mse = float(np.mean((outputs - self._y) ** 2))
             return {"test_error": math.sqrt(mse), "test_loss": mse / self._y_sd**2}
@@ -168,13 +171,11 @@ class Task:
     warnings: tuple[str, ...] = ()
 
 
-def load_task(
-    source: str | Path, *, target: str | None = None, seed: int = 0, kind: str | None = None
-) -> Task:
+def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, kind: str | None = None) -> Task:
     """A task from a built-in table (``"digits"``), an ``.npz`` file or a ``.csv`` file.
 
-    The target decides the kind of task. Text names classes. So do whole numbers with at most 20 different values,
-    or exactly 0 ... C-1 or 1 ... C with five rows per class or more on average. Everything else is regression.
+    The target decides the kind of task. Text names classes. So do whole numbers with at most 20 different
+    values, or exactly 0 ... C-1 or 1 ... C with on average five rows each. Everything else is regression.
 
     Parts of the split that the source does not fix are drawn once from ``seed``, class by class: 64 % train,
     16 % validation, 20 % test. They come from rows of no part, or where all have one, from the train part.
@@ -231,8 +232,8 @@ def _labels(raw: Source, kind: str) -> tuple[np.ndarray, tuple[str, ...]]:
     if y.dtype.kind == "f" and not np.all(np.isfinite(y)):
         bad = np.flatnonzero(~np.isfinite(y))
         raise DataError(
-            f"The target of {raw.name} is NaN or infinite in {len(bad)} rows, first in row {bad[0]} (from 0). "
-            "Remove those rows."
+            f"The target of {raw.name} is NaN or infinite in {len(bad)} rows, first in row {bad[0]} "
+            "(from 0). Remove those rows: a row without a target teaches nothing."
         )
     if kind == "regression":
         if y.dtype.kind not in "fiub":
@@ -258,8 +259,8 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
         owners[rows] += 1
     if np.any(owners > 1):
         raise DataError(
-            f"Row {np.argmax(owners > 1)} of {raw.name} is in more than one of {', '.join(f'{p}_idx' for p in given)}. "
-            "A row may be in one part only, or its score would be known in advance."
+            f"Row {np.argmax(owners > 1)} of {raw.name} is in more than one part of the given split. "
+            "A row may be in one only: a net must not be judged on rows that it was trained on."
         )
     rest = np.flatnonzero(owners == 0)
     missing = [part for part in PARTS if part not in given]
@@ -271,30 +272,29 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
             raise DataError(f"The given parts of {raw.name} take all {n} rows: none is left to train on.")
         rest, missing = given["train"], ["train", *missing]
     rng = np.random.default_rng(seed)
-    if kind == "regression":
-        return {**given, **_shared_out(rng.permutation(rest), missing)}, []
+    groups = [rest] if kind == "regression" else [rest[y[rest] == label] for label in np.unique(y[rest])]
     drawn: dict[str, list[np.ndarray]] = {part: [] for part in missing}
-    for label in np.unique(y[rest]):
-        members = rng.permutation(rest[y[rest] == label])
+    for members in groups:
         if len(members) < len(missing):
+            whose = raw.name if kind == "regression" else f"Class {raw.y[members[0]]} of {raw.name}"
             raise DataError(
-                f"Class {raw.y[members[0]]} of {raw.name} has {len(members)} rows to be shared among "
-                f"{', '.join(missing)}. Each needs at least one: add rows, or leave the class out."
+                f"{whose} has {len(members)} rows to be shared among {', '.join(missing)}. "
+                "Each part needs at least one: add rows, or leave the class out."
             )
-        for part, rows in _shared_out(members, missing).items():
+        for part, rows in _shared_out(rng.permutation(members), missing).items():
             drawn[part].append(rows)
     return {**given, **{part: np.sort(np.concatenate(rows)) for part, rows in drawn.items()}}, []
 
 
 def _shared_out(rows: np.ndarray, parts: list[str]) -> dict[str, np.ndarray]:
-    """``rows`` cut into ``parts`` by their shares, at least one row each (the first gets what is left)."""
+    """``rows`` cut into ``parts`` by their shares, at least one row each; the first gets what is left."""
     total = sum(SHARES[part] for part in parts)
-    shared, begin = {}, 0
+    shared = {}
     for part in parts[1:]:
         count = max(1, round(len(rows) * SHARES[part] / total))
-        shared[part] = np.sort(rows[begin : begin + count])
-        begin += count
-    return {parts[0]: np.sort(rows[begin:]), **shared}
+        shared[part], rows = rows[:count], rows[count:]
+        total -= SHARES[part]
+    return {parts[0]: rows, **shared}
 
 
 def _checked_rows(raw: Source, part: str, n: int) -> np.ndarray:
@@ -313,23 +313,23 @@ def _checked_rows(raw: Source, part: str, n: int) -> np.ndarray:
 
 
 def _encoded(raw: Source, train: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Numeric columns, then one 0/1 column for each of the most frequent train categories of each other column."""
+    """Numeric columns, then for each other column one 0/1 column per category, the 50 most frequent of train."""
     columns, names = [raw.X], list(raw.feature_names)
     for name, cells in raw.categories.items():
         values, counts = np.unique(cells[train], return_counts=True)
         kept = np.sort(values[np.argsort(-counts, kind="stable")[:MOST_CATEGORIES]])
         columns.append(cells[:, None] == kept)
         names += [f"{name}={value or '(missing)'}" for value in kept]
-    return np.concatenate(columns, axis=1, dtype=np.float32), tuple(names)
+    return np.concatenate(columns, axis=1, dtype=raw.X.dtype), tuple(names)
 
 
 def _check_inputs(X: np.ndarray, raw: Source) -> None:
-    infinite = np.isinf(X)
-    if infinite.any():
-        row, column = np.argwhere(infinite)[0]
+    too_large = np.abs(X) > LARGEST_INPUT
+    if too_large.any():
+        row, column = np.argwhere(too_large)[0]
         raise DataError(
-            f"{raw.name} holds {infinite.sum()} infinite inputs, the first in row {row}, column {column} (from 0). "
-            "Mark them as missing (NaN) or correct them."
+            f"{too_large.sum()} inputs of {raw.name} are infinite or beyond {LARGEST_INPUT:g}, the first in row {row}, "
+            f"column {column} (from 0). Mark them as missing (NaN) or correct them."
         )
 
 
@@ -337,10 +337,8 @@ def _missing(X: np.ndarray, raw: Source) -> list[str]:
     missing = np.isnan(X)
     if not missing.any():
         return []
-    columns = int(missing.any(axis=0).sum())
-    return [
-        f"{missing.sum()} missing inputs in {columns} columns of {raw.name} take the train mean of their column."
-    ]
+    columns = missing.any(axis=0).sum()
+    return [f"{missing.sum()} missing inputs in {columns} columns of {raw.name} take the column's train mean."]
 
 
 def _unseen_classes(y: np.ndarray, rows: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> list[str]:
