@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import tempfile
+import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
@@ -18,7 +19,7 @@ from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.recheck.fingerprint import fingerprint
-from ayar.records import Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
+from ayar.records import Configuration, Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
 from ayar.report.page import render
 from ayar.report.tables import Story
 from ayar.run.local import open_pool
@@ -80,12 +81,13 @@ class Study:
             "seed": seed,
         }
         self.store = store
-        self._ledger = Ledger.open(store)
+        self._ledger = Ledger.open(store, create=space is not None)
         try:
             self._id, self.name, spec = _find_or_create(self._ledger, name, given)
         except BaseException:
             self._ledger.close()
             raise
+        self.spec: dict[str, Any] = spec
         self.space = space if space is not None else Space.from_dict(spec["space"])
         self.horizon: int = spec["horizon"]
         self.seed: int = spec["seed"]
@@ -163,6 +165,31 @@ class Study:
         else:
             rows = [{self.metric: measurements}]
         self._book.tell(move, rows, error=error, ended=ended)
+
+    def add(
+        self,
+        config: Configuration,
+        measurements: Iterable[Mapping[str, float]],
+        *,
+        seed: int | None = None,
+        purpose: Purpose = Purpose.SEARCH,
+        error: str | None = None,
+        ended: bool = True,
+    ) -> Trial:
+        """Record a trial that was trained elsewhere; its measurements as for ``tell``.
+
+        Raises:
+            SpaceError: The configuration isn't in the space.
+        """
+        self.space.check(config)
+        rows = list(measurements)
+        last = max((int(row.get("step", self.horizon)) for row in rows), default=0)
+        index = sum(t.purpose is purpose for t in self.trials())
+        move = self._book.start(
+            config, trial_seed(self.seed, purpose, index) if seed is None else seed, purpose, max(last, 1)
+        )
+        self._book.tell(move, rows, error=error, ended=ended)
+        return self._book.trials[move.trial]
 
     # -- what is known -----------------------------------------------------------------------------------------
 
@@ -309,6 +336,7 @@ class Study:
             return Path(f"{str(self.store).removeprefix('sqlite:///')}.trials") / self.name
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="ayar-")
+            weakref.finalize(self, self._temporary.cleanup)
         return Path(self._temporary.name)
 
     def _plan(self, budget: Budget) -> Plan | None:
@@ -380,10 +408,10 @@ class Study:
         }
         return Story(**{**known, **more})
 
-    def report(self, path: str | Path) -> Path:
+    def report(self, path: str | Path, **more: Any) -> Path:
         """Write one self-contained HTML page and hand back where it lies."""
         page = Path(path)
-        page.write_text(render(self.story(report=str(page))), encoding="utf-8")
+        page.write_text(render(self.story(report=str(page), **more)), encoding="utf-8")
         return page
 
 

@@ -9,18 +9,19 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ayar.errors import BudgetError
+from ayar.errors import BudgetError, ObjectiveError
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.records import Configuration, Metric, Move, State, config_key
-from ayar.run.events import Measured
+from ayar.run.events import Failed, Measured
 from ayar.run.local import Pool
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import Plan, others, ranked, search_steps, standings
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
+HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
 
 Training = tuple[Configuration, int, Purpose, int]
 """What to train outside the search: configuration, seed, purpose, last step."""
@@ -177,11 +178,21 @@ class Tuning:
             for event in self.pool.wait(0.2):
                 self.book.record(event)
                 closed += not isinstance(event, Measured)
+                if isinstance(event, Failed):
+                    self._refuse_hopeless(event)
             if closed >= KEPT_FOLDERS:
                 self._prune_folders()
                 closed = 0
             self.display.show(phase, shown(), self.book.trials, self._best_words())
         self._prune_folders()
+
+    def _refuse_hopeless(self, failure: Failed) -> None:
+        """Stop where the training itself is broken: other configurations would only fail alike."""
+        trials = self.book.trials
+        all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve for t in trials)
+        if failure.contract or all_failed:
+            lead = "" if failure.contract else f"All of the first {len(trials)} trainings failed; the last one so: "
+            raise ObjectiveError(f"{lead}{failure.error}")
 
     def _prune_folders(self) -> None:
         """Remove the folders of search trials that are unlikely to be thawed; they can train again."""

@@ -42,7 +42,8 @@ def _sobol(dimensions: int, seed: int, numbers: Sequence[int]) -> list[np.ndarra
     points: list[np.ndarray] = []
     for number in numbers:
         if number >= engine.num_generated:
-            engine.fast_forward(number - engine.num_generated)
+            if number > engine.num_generated:  # forward by none would fail
+                engine.fast_forward(number - engine.num_generated)
             point = engine.random()[0]
         points.append(point)
     return points

@@ -1,0 +1,5 @@
+"""The command line: ``ayar``."""
+
+from ayar.cli.main import main
+
+__all__ = ["main"]

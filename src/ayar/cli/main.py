@@ -1,0 +1,132 @@
+"""Parse, call one function, print. Exit status: 0 done, 1 a known error in one line, 2 wrong usage."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+import ayar
+from ayar.cli import know, show, train
+from ayar.errors import AyarError
+
+Command = Callable[[argparse.Namespace], int | None]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        0 done, 1 a known error (one line on standard error), 2 wrong usage, 130 stopped by Ctrl-C; ``recheck``
+        adds 10 replace, 11 retune, 12 inconclusive, 20 regressed.
+    """
+    args = parser().parse_args(argv)
+    try:
+        return args.command(args) or 0
+    except AyarError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print("stopped; everything measured is kept, and the same command goes on from here", file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader, `head` say, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands."""
+    root = argparse.ArgumentParser(
+        prog="ayar",
+        description="Keeps deep nets' hyperparameters in tune.",
+        epilog="Start with: ayar tune digits --minutes 1",
+    )
+    root.add_argument("--version", action="version", version=f"ayar {ayar.__version__}")
+    commands = root.add_subparsers(metavar="COMMAND", required=True)
+
+    tune = _command(commands, "tune", train.tune)
+    tune.add_argument("source", nargs="?", help="digits, wine, ...; FILE.csv; FILE.npz; FILE.py:FUNCTION; or a ledger")
+    tune.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
+    tune.add_argument("--store", metavar="FILE", help="the ledger (default: NAME.db)")
+    tune.add_argument("--report", metavar="FILE", help="write an HTML report at the end")
+    tune.add_argument("--minutes", type=float, help="minutes for all, confirmation included (default: 5)")
+    tune.add_argument("--trials", type=int, help="search trials to start")
+    tune.add_argument("--steps", type=int, help="steps of search to train")
+    tune.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
+    tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
+    tune.add_argument("--minimize", metavar="METRIC", help="for a function: the metric to minimise")
+    tune.add_argument("--maximize", metavar="METRIC", help="for a function: the metric to maximise")
+    tune.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
+    tune.add_argument("--searcher", help="how to search (default: auto)")
+    tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")
+    tune.add_argument("--confirm", type=float, default=0.3, help="share of the budget for fresh seeds (default: 0.3)")
+    tune.add_argument("--step-timeout", type=float, metavar="S", help="seconds a step may take before it counts as hung")
+    _study(tune)
+
+    attempt = _command(commands, "try", train.attempt)
+    attempt.add_argument("store", metavar="STORE", help="the ledger; made where there is none, with --task")
+    attempt.add_argument("values", nargs="*", metavar="NAME=VALUE", help="hyperparameters; the default fills the rest")
+    attempt.add_argument("--task", metavar="SOURCE", help="what to train, where the ledger is new: as for tune")
+    attempt.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
+    _study(attempt)
+
+    for name, function in (("best", show.best), ("explain", know.explain)):
+        command = _command(commands, name, function)
+        command.add_argument("store", metavar="STORE", help="the ledger")
+        _study(command)
+    for name, function in (("curves", show.curves), ("diagnose", show.diagnose)):
+        command = _command(commands, name, function)
+        command.add_argument("store", metavar="STORE", help="the ledger")
+        command.add_argument("trials", nargs="*", type=int, metavar="TRIAL", help="trial numbers (default: the telling ones)")
+        _study(command)
+
+    params = _command(commands, "params", show.params)
+    params.add_argument("store", metavar="STORE", help="the ledger")
+    params.add_argument("trial", nargs="?", type=int, metavar="TRIAL", help="trial number (default: the winner's)")
+    _study(params)
+
+    recheck = _command(commands, "recheck", know.recheck)
+    recheck.add_argument("store", metavar="STORE", help="the ledger")
+    recheck.add_argument("--trainings", type=int, default=40, help="most trainings to spend (default: 40)")
+    recheck.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
+    _study(recheck)
+
+    report = _command(commands, "report", show.report)
+    report.add_argument("store", metavar="STORE", help="the ledger")
+    report.add_argument("path", nargs="?", metavar="FILE", help="where to write it (default: beside the ledger)")
+    _study(report)
+
+    serve = _command(commands, "serve", show.serve)
+    serve.add_argument("store", metavar="STORE", help="the ledger")
+    serve.add_argument("--port", type=int, default=8080, help="port on this machine (default: 8080)")
+    _study(serve)
+
+    export = _command(commands, "export", show.export)
+    export.add_argument("store", metavar="STORE", help="the ledger")
+    export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json or .jsonl (default: CSV to the terminal)")
+    export.add_argument("--what", choices=["trials", "measurements", "best", "study"], default="trials", help="default: trials")
+    _study(export)
+
+    import_ = _command(commands, "import", know.import_)
+    import_.add_argument("path", metavar="FILE", help="what export --what study wrote")
+    import_.add_argument("store", metavar="STORE", help="the ledger to write a new study into")
+    _study(import_)
+    return root
+
+
+def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Command) -> argparse.ArgumentParser:
+    """One command; its function's docstring is its help: the first line what it does, the last an example."""
+    text = inspect.cleandoc(run.__doc__ or "")
+    summary, _, rest = text.partition("\n")
+    command = commands.add_parser(
+        name, help=summary, description=summary, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    command.set_defaults(command=run)
+    command.add_argument("--json", action="store_true", help="print JSON for programs instead of words")
+    return command
+
+
+def _study(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--study", metavar="NAME", help="which study, where the ledger holds several")

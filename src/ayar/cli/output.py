@@ -1,0 +1,30 @@
+"""Printing: words for people, JSON for programs."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from typing import Any
+
+from ayar.report.tables import json_safe
+
+
+def say(text: str) -> None:
+    """Print text for a person."""
+    sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def say_json(value: Any) -> None:
+    """Print JSON for a program; what isn't finite becomes null, records become objects."""
+    sys.stdout.write(json.dumps(json_safe(_plain(value)), indent=2) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    return value

@@ -1,0 +1,250 @@
+"""Commands that show what a ledger knows: ``best``, ``curves``, ``diagnose``, ``params``, ``report``, ``serve``, ``export``."""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping, Sequence
+from math import isfinite
+from pathlib import Path
+from typing import Any
+
+from ayar.cli import words
+from ayar.cli.output import say, say_json
+from ayar.cli.sources import Opened, reopen
+from ayar.curves.advice import advise
+from ayar.errors import AyarError, LedgerError, NotInLedger
+from ayar.records import Trial
+from ayar.report import terminal
+from ayar.report.page import render
+from ayar.report.tables import Story, json_safe, telling, trial_rows
+from ayar.study import Study
+
+
+def best(args: argparse.Namespace) -> None:
+    """Show the winner, or the search's best where nothing is confirmed yet, with where each score comes from.
+
+    Example: ayar best digits.db --json
+    """
+    opened = reopen(args.store, args.study)
+    story = opened.study.story(facts=opened.facts)
+    if story.winner is None:
+        opened.study.recommend()  # says what is missing
+    if args.json:
+        say_json(story.winner)
+    else:
+        say(terminal.winner_summary(story))
+
+
+def curves(args: argparse.Namespace) -> None:
+    """Draw cost curves in the terminal: of the trials named, or of the most telling ones.
+
+    Example: ayar curves digits.db 3 17
+    """
+    study = reopen(args.store, args.study).study
+    story = study.story()
+    chosen = [_trial(study, number).id for number in args.trials] or telling(story)
+    if args.json:
+        say_json(
+            {n: [{"step": m.step, "cost_s": m.cost_s, **m.metrics} for m in _trial(study, n).curve] for n in chosen}
+        )
+    else:
+        say(words.drawn(story, chosen))
+
+
+def diagnose(args: argparse.Namespace) -> None:
+    """Say what each curve shows, on what evidence, and which move to try: of one trial, or of the telling ones.
+
+    Example: ayar diagnose digits.db 17
+    """
+    study = reopen(args.store, args.study).study
+    story = study.story()
+    chosen = [_trial(study, number) for number in args.trials or telling(story)]
+    found = {t.id: (story.verdicts.get(t.id, ()), advise(story.verdicts.get(t.id, ()), t.config, study.space)) for t in chosen}
+    if args.json:
+        say_json({number: {"verdicts": verdicts, "advice": advice} for number, (verdicts, advice) in found.items()})
+    else:
+        say("\n\n".join(words.diagnosis(story, number, advice) for number, (_, advice) in found.items()))
+
+
+def params(args: argparse.Namespace) -> None:
+    """List every W[l] and b[l] of a trial's net: shape, count, bytes, initialisation, and what decided them.
+
+    Example: ayar params digits.db 17
+    """
+    opened = reopen(args.store, args.study)
+    winner = opened.study.winner()
+    if args.trial is None and winner is None:
+        opened.study.recommend()
+    trial = _trial(opened.study, args.trial if args.trial is not None or winner is None else winner.trial)
+    rows = parameter_rows(opened, trial.config)
+    if not rows:
+        raise NotInLedger(
+            f"{args.store} tunes a training of yours, so only you know its parameters; "
+            "this works for Ayar's own nets (ayar tune digits, FILE.csv, FILE.npz)."
+        )
+    if args.json:
+        say_json({"trial": trial.id, "config": trial.config, "parameters": rows})
+    else:
+        say(words.parameters_table(rows, trial.id))
+
+
+def parameter_rows(opened: Opened, config: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """The registry of a configuration's parameters; empty for a training of the user's own."""
+    if "inputs" not in opened.facts:
+        return []
+    from ayar.nets.parameters import registry
+
+    infos = registry(config, opened.facts["inputs"], opened.facts["outputs"])
+    return [
+        {
+            "name": info.name,
+            "shape": list(info.shape),
+            "count": info.count,
+            "bytes": info.bytes,
+            "initialisation": info.initialisation,
+            "decided_by": list(info.decided_by),
+        }
+        for info in infos
+    ]
+
+
+def full_story(opened: Opened, **more: Any) -> Story:
+    """A study's story with its data and the winner's parameters."""
+    winner = opened.study.winner()
+    rows = [] if winner is None else parameter_rows(opened, winner.config)
+    return opened.study.story(facts=opened.facts, parameters=rows, **more)
+
+
+def report(args: argparse.Namespace) -> None:
+    """Write one self-contained HTML page about the study; it opens without a network.
+
+    Example: ayar report digits.db digits.html
+    """
+    path = write_report(reopen(args.store, args.study), args.path or str(Path(args.store).with_suffix(".html")))
+    if args.json:
+        say_json({"report": path})
+    else:
+        say(f"The report is {path}")
+
+
+def write_report(opened: Opened, path: str) -> str:
+    """Write the page and give back where it lies."""
+    try:
+        Path(path).write_text(render(full_story(opened, report=path)), encoding="utf-8")
+    except OSError as error:
+        raise AyarError(f"The report can't be written to {path}: {error.strerror}. Name another place.") from error
+    return path
+
+
+def serve(args: argparse.Namespace) -> None:
+    """Show the report as a live page on this machine, with a REST interface to read the study.
+
+    Example: ayar serve digits.db --port 8080
+    """
+    from ayar.web import serve as run_server
+
+    reopen(args.store, args.study).study.close()
+
+    def read() -> Story:
+        opened = reopen(args.store, args.study)
+        try:
+            return full_story(opened)
+        finally:
+            opened.study.close()
+
+    if args.json:
+        say_json({"url": f"http://127.0.0.1:{args.port}/"})
+    else:
+        say(f"The study is at http://127.0.0.1:{args.port}/ until Ctrl-C.")
+    run_server(read, port=args.port)
+
+
+def export(args: argparse.Namespace) -> None:
+    """Write trials, measurements, the best configuration, or the whole study, as CSV, JSON or JSON lines.
+
+    Example: ayar export digits.db trials.csv
+    Example: ayar export digits.db digits.jsonl --what study
+    Example: ayar export digits.db best.json --what best
+    """
+    study = reopen(args.store, args.study).study
+    ending = ".json" if args.json else Path(args.path or "trials.csv").suffix
+    rows: Any
+    if args.what == "best":
+        winner = study.winner()
+        rows = study.recommend().config if winner is None else winner.config
+        ending = ".json"
+    elif args.what == "study":
+        rows, ending = study_rows(study), ".jsonl"
+    else:
+        rows = _ROWS[args.what](study)
+    if ending not in _FORMATS:
+        raise LedgerError(f"{args.path}: no format ends with {ending!r}. Use one of: {', '.join(_FORMATS)}.")
+    text = _FORMATS[ending](rows)
+    if args.path is None:
+        say(text)
+    else:
+        Path(args.path).write_text(text, encoding="utf-8")
+        say(f"wrote {args.path}")
+
+
+def measurement_rows(study: Study) -> list[dict[str, Any]]:
+    """One row for each measurement."""
+    return [
+        {"trial": t.id, "seed": t.seed, "purpose": str(t.purpose), "step": m.step, "cost_s": m.cost_s, **m.metrics}
+        for t in study.trials()
+        for m in t.curve
+    ]
+
+
+def study_rows(study: Study) -> list[dict[str, Any]]:
+    """A study as rows that ``import`` reads back: its specification first, then one row for each trial."""
+    return [
+        {"study": study.name, "spec": study.spec},
+        *(
+            {
+                "config": t.config,
+                "seed": t.seed,
+                "purpose": str(t.purpose),
+                "error": t.error,
+                "ended": t.ended,
+                # JSON has no NaN: what isn't finite is written as text, which float() reads back.
+                "measurements": [
+                    {"step": m.step, "cost_s": m.cost_s, **{k: v if isfinite(v) else str(v) for k, v in m.metrics.items()}}
+                    for m in t.curve
+                ],
+            }
+            for t in study.trials()
+        ),
+    ]
+
+
+def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
+    columns = list(dict.fromkeys(name for row in rows for name in row))
+    text = io.StringIO()
+    writer = csv.DictWriter(text, columns, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(
+        {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()} for row in rows
+    )
+    return text.getvalue()
+
+
+_ROWS: dict[str, Callable[[Study], list[dict[str, Any]]]] = {
+    "trials": lambda study: trial_rows(study.story()),
+    "measurements": measurement_rows,
+}
+_FORMATS: dict[str, Callable[[Any], str]] = {
+    ".csv": _csv,
+    ".json": lambda rows: json.dumps(json_safe(rows), indent=2) + "\n",
+    ".jsonl": lambda rows: "".join(json.dumps(json_safe(row)) + "\n" for row in rows),
+}
+
+
+def _trial(study: Study, number: int) -> Trial:
+    for trial in study.trials():
+        if trial.id == number:
+            return trial
+    raise NotInLedger(f"Study {study.name!r} has no trial {number}; it has {len(study.trials())}, counted from 0.")

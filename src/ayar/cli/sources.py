@@ -1,0 +1,146 @@
+"""From a word on the command line to something that can be trained: a task, a data file, or a function of yours."""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ayar.errors import DataError, ObjectiveError, SpaceError
+from ayar.space import Space
+from ayar.study import Study
+
+NOTE = "objective"
+"""Kind of the note that says what a study trains, so that later commands need only its ledger."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """What a study trains.
+
+    Attributes:
+        word: As given: ``digits``, ``table.csv``, ``arrays.npz``, ``train.py:train``.
+        target: Column to predict, for a ``.csv``.
+        seed: Decides the split of data that come without one.
+    """
+
+    word: str
+    target: str | None = None
+    seed: int = 0
+
+    @property
+    def is_function(self) -> bool:
+        """Whether it names a function of yours, not data."""
+        return ".py:" in self.word
+
+    @property
+    def stem(self) -> str:
+        """A short name for files that belong to it: ``"digits"`` of ``data/digits.npz``."""
+        return Path(self.word.split(":")[0]).stem
+
+    @cached_property
+    def task(self) -> Any:
+        """The data as an ``ayar.nets.tasks.Task``; the test part of it stays sealed."""
+        from ayar.nets.tasks import load_task
+
+        return load_task(self.word, target=self.target, seed=self.seed)
+
+    @cached_property
+    def module(self) -> ModuleType:
+        """The module of a function of yours."""
+        path = Path(self.word.rpartition(":")[0])
+        if not path.is_file():
+            raise ObjectiveError(f"There is no file {path}, so {self.word} can't be trained. Check the path.")
+        sys.path.insert(0, str(path.parent.absolute()))  # so that it finds its neighbours
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[path.stem] = module
+        try:
+            spec.loader.exec_module(module)
+        except Exception as error:
+            raise ObjectiveError(f"{path} can't be imported: {type(error).__name__}: {error}.") from error
+        return module
+
+    @cached_property
+    def objective(self) -> Any:
+        """What ``Study.tune`` takes."""
+        if not self.is_function:
+            from ayar.nets.deep_net import deep_net
+
+            return deep_net(self.task.data)
+        name = self.word.rpartition(":")[2]
+        if not callable(getattr(self.module, name, None)):
+            raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. Name one that it defines.")
+        return getattr(self.module, name)
+
+    def space(self, path: str | None) -> Space:
+        """The space in a TOML file; else the task's own, or the variable ``space`` beside the function."""
+        if path is not None:
+            return Space.from_toml(Path(path))
+        if not self.is_function:
+            from ayar.nets.deep_net import default_space
+
+            return default_space(self.task.data)
+        space = getattr(self.module, "space", None)
+        if not isinstance(space, Space):
+            raise SpaceError(f"{self.word}: put space = ayar.Space(...) beside the function, or give --space FILE.toml.")
+        return space
+
+    def facts(self) -> dict[str, Any]:
+        """What is known of it, for the record and the report."""
+        if self.is_function:
+            return {"objective": self.word}
+        data = self.task.data
+        return {
+            "data": self.word,
+            "kind": data.kind,
+            "inputs": data.X_train.shape[1],
+            "outputs": max(data.n_classes, 1),
+            "rows for training": len(data.X_train),
+            "rows for validation": len(data.X_valid),
+            "rows for the test": self.task.sealed.n,
+            "split hash": self.task.split_hash,
+            "warnings": list(self.task.warnings),
+        }
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A study together with what it trains."""
+
+    study: Study
+    source: Source
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+
+def remember(study: Study, source: Source) -> Opened:
+    """Write down what the study trains, once; refuse to mix readings from other data into it."""
+    facts = source.facts()
+    known = study.notes(NOTE)
+    if not known:
+        study.note(NOTE, {"word": source.word, "target": source.target, "seed": source.seed, "facts": facts})
+        return Opened(study, source, facts)
+    before = known[-1].body["facts"]
+    if before.get("split hash") != facts.get("split hash"):
+        raise DataError(
+            f"{study.store} was tuned on other data than {source.word} holds now (split {str(before.get('split hash'))[:8]}, "
+            f"now {str(facts.get('split hash'))[:8]}). Scores of different data can't be compared: use a new --store."
+        )
+    return Opened(study, source, facts)
+
+
+def reopen(store: str, name: str | None = None) -> Opened:
+    """The study in a ledger, with what it trains as far as that is on record."""
+    study = Study(store, name=name)
+    notes = study.notes(NOTE)
+    if not notes:
+        return Opened(study, Source(""))
+    body = notes[-1].body
+    return Opened(study, Source(body["word"], body["target"], body["seed"]), body["facts"])

@@ -1,0 +1,166 @@
+"""Commands that train: ``tune`` and ``try``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+from ayar.cli import words
+from ayar.cli.output import say, say_json
+from ayar.cli.sources import Opened, Source, remember, reopen
+from ayar.curves.advice import Attempt, try_next
+from ayar.errors import AyarError, ObjectiveError, SpaceError
+from ayar.records import Score, ScoreKind, Trial, Winner
+from ayar.recheck.fingerprint import fingerprint
+from ayar.report import terminal
+from ayar.report.tables import json_safe
+from ayar.seeds import Purpose
+from ayar.study import Study
+
+
+def tune(args: argparse.Namespace) -> None:
+    """Tune a net on data, or a training of yours; run it again and it goes on where it stopped.
+
+    While it runs, a bar shows the time left, the trials by state and the best so far. At the end: the winner with
+    its score on fresh seeds, the test score, the most telling curves, and what to do next.
+
+    Example: ayar tune digits --minutes 1 --report digits.html
+    Example: ayar tune sales.csv --target bought --trials 200
+    Example: ayar tune train.py:train --minimize valid_error --minutes 30
+    """
+    opened = _open_for_tuning(args)
+    study = opened.study
+    workers = processors() if args.workers is None else args.workers
+    none_given = args.minutes is args.trials is args.steps is None
+    study.tune(
+        opened.source.objective,
+        minutes=5.0 if none_given else args.minutes,
+        trials=args.trials,
+        steps=args.steps,
+        workers=workers,
+        confirm=args.confirm,
+        step_timeout_s=args.step_timeout,
+        progress=not args.json,
+    )
+    study.note("fingerprint", fingerprint(data=opened.facts.get("split hash")))
+    winner = study.winner()
+    if winner is not None and not opened.source.is_function and ScoreKind.FRESH_SEED in winner.scores:
+        open_test(opened, purpose="the score of the tuned winner")
+    show_result(opened, report=args.report, as_json=args.json)
+
+
+def _open_for_tuning(args: argparse.Namespace) -> Opened:
+    """The study to tune: a known one by its ledger alone, or one on a source."""
+    source, store = args.source, args.store
+    if source is not None and store is None and Path(source).suffix in {".db", ".sqlite"}:
+        source, store = None, source
+    if source is None:
+        if store is None:
+            raise ObjectiveError("Say what to tune: a task (digits), a .csv or .npz, FILE.py:FUNCTION, or a ledger.")
+        opened = reopen(store, args.study)
+        if not opened.source.word:
+            raise ObjectiveError(f"{store} doesn't say what its study trains. Give the source: ayar tune SOURCE --store {store}")
+        return remember(opened.study, opened.source)
+    given = Source(source, args.target, args.seed)
+    if args.maximize is None and args.minimize is None and given.is_function:
+        raise SpaceError(f"Say which metric of {source} counts: --minimize METRIC or --maximize METRIC.")
+    study = Study(
+        store or f"{given.stem}.db",
+        space=given.space(args.space),
+        minimize=args.minimize or (None if args.maximize else "valid_error"),
+        maximize=args.maximize,
+        horizon=args.horizon,
+        searcher=args.searcher,
+        seed=args.seed,
+        name=args.study,
+    )
+    return remember(study, given)
+
+
+def attempt(args: argparse.Namespace) -> None:
+    """Train one configuration by hand, on the record; the default fills the hyperparameters you don't give.
+
+    Prints its cost curve, its verdict beside those of earlier attempts, and which value to try next.
+
+    Example: ayar try digits.db learning_rate=0.01
+    Example: ayar try new.db --task digits learning_rate=0.05 hidden_layers=3
+    """
+    if args.task is not None:
+        source = Source(args.task, args.target)
+        opened = remember(Study(args.store, space=source.space(None), minimize="valid_error", name=args.study), source)
+    else:
+        opened = reopen(args.store, args.study)
+        if not opened.source.word:
+            raise ObjectiveError(f"{args.store} doesn't say what its study trains. Give it: --task digits")
+    study = opened.study
+    values = dict(_value(text) for text in args.values)
+    trial = study.attempt(opened.source.objective, **values)
+    made = [t for t in study.trials() if t.purpose is Purpose.ATTEMPT]
+    verdicts = {t.id: study.diagnose(t.id).get(t.id, ()) for t in made}
+    name = _in_question(study, made, values)
+    tried = [Attempt(t.config[name], v[0].name, t.loss) for t in made if name in t.config and (v := verdicts[t.id])]
+    advice = try_next(name, tried, study.space) if name is not None and tried else None
+    if args.json:
+        say_json({"trial": trial.id, "config": trial.config, "state": trial.state, "loss": trial.loss,
+                  "verdicts": verdicts[trial.id], "advice": advice})
+        return
+    say(words.attempts(study.story(), trial.id, [t.id for t in made], name, advice))
+
+
+def _value(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name:
+        raise SpaceError(f"{text!r} is no NAME=VALUE. For example: learning_rate=0.01")
+    try:
+        return name, json.loads(value)
+    except json.JSONDecodeError:
+        return name, value
+
+
+def _in_question(study: Study, made: list[Trial], values: dict[str, Any]) -> str | None:
+    """The hyperparameter that a series of attempts is about: the one given, or else the one that varied."""
+    if len(values) == 1:
+        return next(iter(values))
+    varied = [n for n in study.space.names if len({json.dumps(t.config.get(n)) for t in made}) > 1]
+    return varied[0] if len(varied) == 1 else None
+
+
+def open_test(opened: Opened, *, purpose: str) -> Score | None:
+    """Open the sealed test set for the winner; a net whose file is gone is trained again first."""
+    study, recipe, sealed = opened.study, opened.source.objective, opened.source.task.sealed
+    by_folder = {study.folder / str(t.id): t for t in study.trials()}
+
+    def read(folder: Path) -> float:
+        trial = by_folder[folder]
+        if not (folder / "checkpoint.safetensors").exists():
+            training = recipe.train(trial.config, trial.seed, folder)
+            for measurement in training:
+                if measurement["step"] >= trial.curve.last_step:
+                    break
+            training.close()
+        return float(sealed.score(lambda X: recipe.predict(folder, X))["test_error"])
+
+    return study.open_test(read, purpose=purpose)
+
+
+def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
+    """What a tuning ends with."""
+    study = opened.study
+    story = study.story(facts=opened.facts, report=report)
+    if report is not None:
+        study.report(report, facts=opened.facts)
+    if as_json:
+        say_json({"study": study.name, "store": story.store, "winner": story.winner, "report": report,
+                  "trials": len(story.trials)})
+        return
+    for warning in opened.facts.get("warnings", ()):
+        say(f"note: {warning}")
+    say(terminal.winner_summary(story))
+
+
+def processors() -> int:
+    """Processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,85 @@
+"""What the commands say to a person, built from the report's parts; 80 columns."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ayar.records import Advice, Trial
+from ayar.report import sentences, tables, words
+from ayar.report.tables import Story
+from ayar.report.terminal import cost_curve, verdict_lines
+
+WIDTH = 80
+
+
+def drawn(story: Story, numbers: Sequence[int], *, height: int = 12) -> str:
+    """The cost curves of some trials in one picture, with their verdicts beside the labels."""
+    curves = {}
+    for number in numbers:
+        trial = story.trial(number)
+        curve = tables.cost_curve(story, trial)
+        curves[f"trial {number}: {sentences.verdict(story, trial)}"] = (
+            curve if curve[0] else tables.metric_curve(story, trial)
+        )
+    name = tables.cost_name(story) or story.metric
+    return f"{words.spelled(name)} against step\n{cost_curve(curves, width=WIDTH - 4, height=height)}"
+
+
+def diagnosis(story: Story, number: int, advice: Sequence[Advice]) -> str:
+    """One trial: its curve, what it shows on what evidence, and the moves that follow."""
+    trial = story.trial(number)
+    parts = [f"Trial {number}: {words.configuration(trial.config)}"]
+    if trial.error is not None:
+        parts.append(f"It failed: {trial.error}")
+    if trial.curve.trained:
+        parts += [drawn(story, [number], height=8), verdict_lines(story.verdicts.get(number, ())).rstrip()]
+    else:
+        parts.append("Nothing was measured, so there is no curve to read.")
+    parts += [f"Next: {sentences.advised(move)}" for move in advice]
+    return "\n".join(folded(part) for part in parts)
+
+
+def attempts(story: Story, last: int, made: Sequence[int], name: str | None, advice: Advice | None) -> str:
+    """The lecture's loop: the new curve, its verdict beside the earlier ones, the value to try next."""
+    trial = story.trial(last)
+    parts = [drawn(story, [last], height=10), "", verdict_lines(story.verdicts.get(last, ())).rstrip()]
+    if trial.error is not None:
+        parts = [f"Trial {last} failed: {trial.error}"]
+    if len(made) > 1:
+        parts += ["", "Your attempts so far" + (f" at {name}" if name else "")]
+        parts += [_attempt_line(story, story.trial(number), name, last) for number in made]
+    if advice is not None:
+        parts += ["", f"Next: {sentences.advised(advice)}"]
+    return "\n".join(folded(part) for part in parts)
+
+
+def _attempt_line(story: Story, trial: Trial, name: str | None, last: int) -> str:
+    value = words.setting(trial.config[name]) if name in trial.config else f"trial {trial.id}"
+    mark = ">" if trial.id == last else " "
+    score = story.told(story.score_of(trial))
+    return f"{mark} {value:>12}  {words.spelled(story.metric)} {score:>8}  {sentences.verdict(story, trial)}"
+
+
+def parameters_table(rows: Sequence[Mapping[str, Any]], trial: int) -> str:
+    """Every W[l] and b[l] of a net, one a line, with the totals."""
+    lines = [f"Parameters of trial {trial}", f"{'name':<7} {'shape':>12} {'count':>10} {'size':>9}  initialisation; decided by"]
+    for row in rows:
+        shape = " x ".join(map(str, row["shape"]))
+        decided = ", ".join(row["decided_by"]) or "the data"
+        first = f"{row['name']:<7} {shape:>12} {row['count']:>10,} {words.size(row['bytes']):>9}  "
+        lines += textwrap.wrap(
+            f"{row['initialisation']}; {decided}", WIDTH, initial_indent=first, subsequent_indent=" " * len(first)
+        )
+    count, size = sum(r["count"] for r in rows), sum(r["bytes"] for r in rows)
+    lines.append(f"{'all':<7} {'':>12} {count:>10,} {words.size(size):>9}")
+    return "\n".join(lines)
+
+
+def folded(text: str) -> str:
+    """Lines longer than the terminal wrapped; the others, pictures among them, left alone."""
+    return "\n".join(
+        line if len(line) <= WIDTH else textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
+        for line in text.split("\n")
+    )
