@@ -80,7 +80,7 @@ def judged(trial):
     if trial.loss > 0.3 or (trial.loss > -0.7 and trial.loss < 0):
         sentence = "The cost still falls in a nearly straight line at the end: it could learn faster."
         return (Verdict("too slow", Confidence.MEDIUM, sentence, (Evidence("gain_end", 0.2, 0.02),), (0, last)),)
-    return (Verdict("healthy", Confidence.MEDIUM, "The cost falls fast, then settles.", (), (0, last)),)
+    return (Verdict("falling well", Confidence.MEDIUM, "The cost falls fast, then settles.", (), (0, last)),)
 
 
 def story(count=80, seed=0, *, maximize=False, winner=True, horizon=50, **more):
@@ -102,7 +102,9 @@ def story(count=80, seed=0, *, maximize=False, winner=True, horizon=50, **more):
         "winner": confirmed(best, maximize) if best else None,
         "verdicts": {trial.id: judged(trial) for trial in trials if trial.error is None},
         "advice": (
-            Advice("healthy", "the two best trials lie at the upper end of its range.", widen={"hidden_units": 512}),
+            Advice(
+                "falling well", "the two best trials lie at the upper end of its range.", widen={"hidden_units": 512}
+            ),
             Advice("too slow", "momentum near 0.9 made slow trials faster.", changes={"momentum": 0.92}),
             "Run `ayar recheck digits.db` when the data has changed.",
         ),

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ayar.report.scales import Scale, tick_label
+from ayar.report.scales import Scale, fitted, tick_label
 
 LEVELS = 12
 """How many steps the colour scale has; the style sheet defines the classes ``c0`` ... ``c11``."""
@@ -143,9 +143,7 @@ def category_place(position: int, count: int, trial: int) -> float:
 
 def intervals(rows: Sequence[Interval], *, label: str) -> str:
     """Scores under each other with their intervals on one scale."""
-    low, high = min(row.low for row in rows), max(row.high for row in rows)
-    spread = (high - low) or abs(high) or 1.0
-    scale = Scale(low - 0.05 * spread, high + 0.05 * spread)
+    scale = fitted([end for row in rows for end in (row.low, row.high)], margin=0.05)
     frame = _Frame(width=560, height=44 * len(rows) + 8, left=150, right=14, top=0, bottom=0)
     body = []
     for position, row in enumerate(rows):
@@ -190,7 +188,7 @@ def thinned(values: Sequence[float], most: int = _MOST_POINTS) -> list[int]:
     The curve is cut into equal stretches; each gives its least and its largest value.
 
     >>> thinned([0, 0, 9, 0, 0, 0, 0, 0], most=4)
-    [0, 2, 3, 7]
+    [0, 1, 2, 7]
     """
     count = len(values)
     if count <= most:

@@ -30,9 +30,6 @@ def render(story: Story, *, live: str | None = None) -> str:
             every two seconds and renews itself. None: a file, which opens no connection at all.
     """
     colour = charts.colours(story)
-    scripts = [_asset("script.js")] + ([_asset("live.js")] if live is not None else [])
-    style = _asset("style.css")
-    rows = _table(story)
     page: str = _template().render(
         story=story,
         metric=words.spelled(story.metric),
@@ -44,27 +41,27 @@ def render(story: Story, *, live: str | None = None) -> str:
         slice_charts=charts.slice_charts(story),
         slice_caption=charts.slice_caption(story),
         colour={"name": words.spelled(colour.name), "legend": colour.legend()} if colour else None,
-        table=rows,
+        table=_table(story),
         parameters=_parameters(story),
         facts=_facts(story),
         notes=_notes(story),
         known=_known(story),
-        style=style,
-        scripts=scripts,
-        policy=policy(style, scripts, connect=live is not None),
+        style=_asset("style.css"),
+        scripts=_scripts(live=live is not None),
+        policy=policy(live=live is not None),
         version=live or "",
         live=live is not None,
     )
     return page
 
 
-def policy(style: str, scripts: Sequence[str], *, connect: bool) -> str:
-    """The content security policy: nothing but this page's own style and scripts, known by their hashes."""
-    hashes = " ".join(_hash(script) for script in scripts)
-    reach = "'self'" if connect else "'none'"
+def policy(*, live: bool = False) -> str:
+    """The content security policy of a page: nothing but its own style and scripts, known by their hashes."""
+    scripts = " ".join(_hash(script) for script in _scripts(live=live))
+    reach = "'self'" if live else "'none'"
     return (
-        f"default-src 'none'; script-src {hashes}; style-src {_hash(style)}; connect-src {reach}; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; script-src {scripts}; style-src {_hash(_asset('style.css'))}; "
+        f"connect-src {reach}; base-uri 'none'; form-action 'none'"
     )
 
 
@@ -239,6 +236,10 @@ def _notes(story: Story) -> dict[str, Any] | None:
     columns = list(dict.fromkeys(name for note in story.notes for name in note))
     rows = [[words.setting(note[name]) if name in note else words.NOTHING for name in columns] for note in story.notes]
     return {"columns": columns, "rows": rows}
+
+
+def _scripts(*, live: bool) -> list[str]:
+    return [_asset("script.js"), *([_asset("live.js")] if live else [])]
 
 
 def _hash(text: str) -> str:

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from ayar.report.words import number
 
 _STEPS = (1, 2, 2.5, 5, 10)
+_HUGE = 1e100  # far beyond every loss worth drawing, and its square is still a float
+_EQUAL = 1e-9  # a relative spread below this is rounding
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,17 +59,20 @@ class Scale:
 
 
 def fitted(values: Sequence[float], *, log: bool = False, margin: float = 0.04) -> Scale:
-    """A scale that holds all finite values, with a margin at both ends; one unit wide where they are equal.
+    """A scale that holds all finite values between -1e100 and 1e100, with a margin at both ends.
 
-    Falls back to a linear scale where a value is not positive.
+    Equal values stand in its middle. It is linear where a value is not positive.
     """
-    finite = [value for value in values if math.isfinite(value)] or [0.0, 1.0]
+    finite = [min(_HUGE, max(-_HUGE, value)) for value in values if math.isfinite(value)] or [0.0, 1.0]
     low, high = min(finite), max(finite)
     if log and low > 0:
-        spread = max(math.log10(high / low), 0.05)
-        return Scale(low / 10 ** (margin * spread), high * 10 ** (margin * spread), log=True)
-    spread = (high - low) or abs(high) or 1.0
-    return Scale(low - margin * spread, high + margin * spread)
+        low, high = max(low, 1 / _HUGE), max(high, 1 / _HUGE)
+        spread = math.log10(high / low)
+        pad = 10 ** (margin * spread if spread > _EQUAL else 0.1)
+        return Scale(low / pad, high * pad, log=True)
+    spread, size = high - low, max(abs(low), abs(high), 1 / _HUGE)
+    pad = margin * spread if spread > _EQUAL * size else 0.5 * (abs(high) if abs(high) > 1 / _HUGE else 1.0)
+    return Scale(low - pad, high + pad)
 
 
 def tick_label(value: float) -> str:

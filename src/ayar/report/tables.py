@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ayar.space import Space
 
 _COST_NAMES = ("train_probe", "train_loss", "training_loss", "loss")
-_SLOW = ("too low", "slow", "more iterations", "overfit", "underfit")
+_TEACHING = ("too slow", "overfitting", "fast but ends higher", "needs more iterations", "too high")
 _CHOSEN_BY_SEARCH = (Purpose.SEARCH, Purpose.ATTEMPT)
 
 
@@ -159,8 +159,9 @@ def telling(story: Story, most: int = 3) -> list[int]:
         chosen.append(leader)
     diverged = [trial for trial in story.searched if trial.diverged and len(trial.curve) > 1]
     chosen += sorted(diverged, key=lambda trial: (-trial.curve.last_step, trial.id))[:1]
-    slow = [trial for trial in story.ranked if any(part in story.headline(trial) for part in _SLOW)]
-    chosen += [trial for trial in slow if trial not in chosen][:1]
+    faulty = [trial for trial in story.ranked if story.headline(trial) in _TEACHING and trial not in chosen]
+    faulty.sort(key=lambda trial: (_TEACHING.index(story.headline(trial)), -trial.curve.last_step))
+    chosen += faulty[:1]
     for trial in story.ranked:
         if story.headline(trial) not in {story.headline(other) for other in chosen}:
             chosen.append(trial)
@@ -204,6 +205,30 @@ def trial_rows(story: Story) -> list[dict[str, Any]]:
         }
         for trial in story.trials
     ]
+
+
+def trial_details(story: Story, number: int) -> dict[str, Any]:
+    """The curve and the verdicts of one trial, JSON-safe."""
+    curve = [{"step": m.step, "cost_s": m.cost_s, "loss": m.loss, **dict(m.metrics)} for m in story.trial(number).curve]
+    verdicts = [asdict(verdict) for verdict in story.verdicts.get(number, ())]
+    return {"curve": json_safe(curve), "verdicts": json_safe(verdicts)}
+
+
+def winner_row(story: Story) -> dict[str, Any] | None:
+    """The winner with its scores by kind, JSON-safe; None before there is one."""
+    winner = story.winner
+    if winner is None:
+        return None
+    row = {
+        "trial": winner.trial,
+        "config": winner.config,
+        "stop_step": winner.stop_step,
+        "metric": winner.metric,
+        "scores": {kind.value: asdict(score) for kind, score in winner.scores.items()},
+        "compared": {name: asdict(score) for name, score in winner.compared.items()},
+        "tied": list(winner.tied),
+    }
+    return dict(json_safe(row))
 
 
 def json_safe(value: Any) -> Any:

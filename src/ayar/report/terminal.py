@@ -19,6 +19,7 @@ from ayar.report.tables import Story
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # braille bit by row and column of a cell
 _BLANK = 0x2800
 _LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_INDENT = (0, 0, 0, 7)  # of what stands below a row of the table; top, right, bottom, left
 _MARGIN = 9  # columns for the value axis
 _STATE_STYLE = {State.DIVERGED: "red", State.FAILED: "red", State.RUNNING: "cyan", State.COMPLETED: "green"}
 
@@ -78,9 +79,10 @@ def trials_table(story: Story, *, most: int = 20, colour: bool = False) -> str:
         line.append(
             f"  {story.told(score) if math.isfinite(score) else words.NOTHING:>{wide}}  {trial.curve.last_step:>6,}"
         )
-        line.append(f"  {words.duration(trial.cost_s):>9}  {sentences.verdict(story, trial)}")
+        line.append(f"  {words.duration(trial.cost_s):>9}  {story.headline(trial)}")
+        error = [Padding(Text(sentences.verdict(story, trial)), _INDENT)] if trial.error is not None else []
         settings = words.configuration({name: value for name, value in trial.config.items() if name not in same})
-        told += [line, Padding(Text(settings, style="dim"), (0, 0, 0, 7))]
+        told += [line, *error, Padding(Text(settings, style="dim"), _INDENT)]
     if same:
         told.append(Text(f"In every trial: {' · '.join(f'{name} {value}' for name, value in same.items())}"))
     if len(order) > most:

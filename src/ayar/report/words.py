@@ -94,7 +94,7 @@ def duration(seconds: float) -> str:
     """A time span in its two largest units.
 
     >>> [duration(x) for x in (0.0042, 3.14159, 59.96, 200, 3700, 90061)]
-    ['4.2 ms', '3.1 s', '60 s', '3 min 20 s', '1 h 2 min', '1 d 1 h']
+    ['4.2 ms', '3.1 s', '60 s', '3 min 20 s', '1 h 1 min', '1 d 1 h']
     """
     if not math.isfinite(seconds):
         return number(seconds)

@@ -1,0 +1,1 @@
+"""The dashboard and its REST interface. Needs ``pip install 'ayar[web]'``."""

@@ -1,0 +1,138 @@
+import json
+import math
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from tests.report.stories import story
+
+from ayar.records import Confidence, Curve, Measurement, Purpose, State, Trial, Verdict
+from ayar.report import tables
+from ayar.report.tables import Story
+from ayar.space import Float, Space
+
+
+def small(*trials, **more):
+    space = Space(learning_rate=Float(1e-3, 10.0, log=True), iterations=3)
+    return Story(**{"name": "s", "metric": "valid_error", "horizon": 3, "space": space, "trials": trials, **more})
+
+
+def trial(number, losses, **more):
+    curve = Curve(tuple(Measurement(k, loss, 1.0, {"valid_error": loss}) for k, loss in enumerate(losses)))
+    return Trial(number, {"learning_rate": 0.1, "iterations": 3}, 7, curve=curve, **more)
+
+
+def test_trials_on_confirmation_seeds_are_not_among_the_searched():
+    told = small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.1], purpose=Purpose.FINALISE))
+
+    assert [t.id for t in told.searched] == [0]
+    assert [t.id for t in told.ranked] == [0]
+
+
+def test_a_maximised_metric_is_told_in_its_own_sign():
+    curve = Curve((Measurement(1, -0.8, metrics={"valid_accuracy": 0.8}),))
+    told = small(Trial(0, {"learning_rate": 0.1}, 1, curve=curve), metric="valid_accuracy", maximize=True)
+
+    assert told.score_of(told.trials[0]) == 0.8
+    assert told.told(0.8) == "80.0 %"
+    assert tables.metric_curve(told, told.trials[0]) == ([1], [0.8])
+
+
+def test_a_metric_that_was_not_recorded_is_read_from_the_loss():
+    told = small(Trial(0, {}, 1, curve=Curve((Measurement(1, -2.0),))), metric="reward", maximize=True)
+
+    assert tables.metric_curve(told, told.trials[0]) == ([1], [2.0])
+
+
+def test_the_train_probe_stands_for_the_cost():
+    assert tables.cost_name(story(6)) == "train_probe"
+    assert tables.cost_name(small(trial(0, [0.5]))) is None
+    assert tables.cost_curve(small(trial(0, [0.5])), trial(0, [0.5])) == ([], [])
+
+
+def test_rows_for_programs_are_strict_json():
+    """NaN is no JSON: a trial that diverged has null in its place."""
+    rows = tables.trial_rows(story(30))
+
+    assert json.loads(json.dumps(rows, allow_nan=False)) == rows
+    diverged = next(row for row in rows if row["state"] == State.DIVERGED)
+    assert diverged["valid_error"] is None
+
+
+def test_a_row_says_what_is_known_of_a_trial():
+    told = small(trial(0, [0.9, 0.25, 0.5], ended=True))
+
+    assert tables.trial_rows(told) == [
+        {
+            "trial": 0,
+            "state": "completed",
+            "purpose": "search",
+            "seed": 7,
+            "steps": 2,
+            "valid_error": 0.25,
+            "cost_s": 3.0,
+            "verdict": None,
+            "error": None,
+            "config.learning_rate": 0.1,
+            "config.iterations": 3,
+        }
+    ]
+
+
+def test_details_and_winner_are_strict_json_too():
+    told = story(30)
+    number = next(t.id for t in told.trials if t.diverged)
+
+    details = tables.trial_details(told, number)
+
+    assert json.loads(json.dumps(details, allow_nan=False)) == details
+    assert details["curve"][-1]["loss"] is None
+    assert details["verdicts"][0]["name"] == "diverging"
+    row = tables.winner_row(told)
+    assert row["scores"]["fresh-seed"]["mean"] == 0.0183
+    assert json.loads(json.dumps(row, allow_nan=False)) == row
+    assert tables.winner_row(replace(told, winner=None)) is None
+
+
+@pytest.mark.parametrize(
+    ("value", "safe"),
+    [(np.float32(0.5), 0.5), (np.int64(3), 3), (-math.inf, None), ({1: {2}}, {"1": [2]}), (b"x", "b'x'"), (True, True)],
+)
+def test_json_safe_knows_numpy_sets_and_strangers(value, safe):
+    assert tables.json_safe(value) == safe
+
+
+def test_the_telling_curves_are_the_best_a_diverging_and_a_slow_one():
+    told = story(80)
+
+    first, second, third = tables.telling(told)
+
+    assert first == told.winner.trial
+    assert told.headline(told.trial(second)) == "diverging"
+    assert told.headline(told.trial(third)) == "too slow"
+
+
+def test_the_telling_curves_are_fewer_where_a_study_has_less_to_tell():
+    assert tables.telling(small()) == []
+    assert tables.telling(small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.3]))) == [0]
+    assert tables.telling(small(trial(0, [0.9, math.nan]))) == [0]
+
+
+def test_no_trial_is_told_twice_as_telling():
+    slow = (Verdict("too slow", Confidence.STRONG, "It is slow."),)
+    told = small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.8]), verdicts={0: slow, 1: slow})
+
+    assert tables.telling(told) == [0, 1]
+
+
+def test_what_never_changed_is_told_once():
+    told = small(trial(0, [0.9]), replace(trial(1, [0.9]), config={"learning_rate": 0.2, "iterations": 3}))
+
+    assert tables.fixed(told) == [("iterations", "3")]
+    assert tables.fixed(small()) == []
+
+
+def test_states_are_counted_in_the_order_of_a_life():
+    told = small(trial(0, [0.9, math.nan]), trial(1, [0.9], ended=True), trial(2, [0.9], target_step=2))
+
+    assert told.states == {State.RUNNING: 1, State.COMPLETED: 1, State.DIVERGED: 1}
