@@ -43,9 +43,9 @@ class Logbook:
 
     def start(self, config: Configuration, seed: int, purpose: Purpose, stop_step: int) -> Move:
         """Begin a new trial."""
-        trial = self._ledger.add_trial(self._study, config, seed, purpose)
-        self._trials[trial] = Trial(trial, config, seed, purpose)
-        return self.go_on(trial, stop_step)
+        trial = self._ledger.add_trial(self._study, config, seed, purpose, stop_step=stop_step)
+        self._trials[trial] = Trial(trial, config, seed, purpose, target_step=stop_step)
+        return Move(trial, config, seed, 0, stop_step, purpose)
 
     def go_on(self, trial: int, stop_step: int) -> Move:
         """Let a trial train up to ``stop_step``."""
@@ -104,9 +104,13 @@ class Logbook:
             self._trials[trial.id] = replace(trial, curve=curve)
 
     def _close(self, trial: Trial, *, ended: bool, error: str | None = None, waste_s: float = 0.0) -> None:
-        last = trial.curve.last_step
-        ended = ended or trial.diverged or last >= self._horizon
+        ended = ended or trial.diverged or trial.curve.last_step >= self._horizon
         self._ledger.end_move(self._study, trial.id, ended=ended, error=error, waste_s=waste_s)
+        paused = error is None and not ended
         self._trials[trial.id] = replace(
-            trial, target_step=last, ended=ended, error=error, waste_s=trial.waste_s + waste_s
+            trial,
+            target_step=trial.curve.last_step if paused else trial.target_step,
+            ended=ended,
+            error=error,
+            waste_s=trial.waste_s + waste_s,
         )

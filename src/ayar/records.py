@@ -185,7 +185,7 @@ class Trial:
 
     Attributes:
         id: Number of the trial in its study, from 0.
-        target_step: Where its latest move is to stop.
+        target_step: Where its latest move is, or was, to stop; a paused trial stands there.
         ended: No move is outstanding and none can follow: the horizon is reached, or training ended by itself.
         error: Why it failed, with the last lines of its output; None otherwise.
         waste_s: Seconds spent without a measurement to show for them (failures).

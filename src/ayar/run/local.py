@@ -59,7 +59,7 @@ class LocalPool:
     """A pool of worker processes.
 
     They are fresh processes that start in the background and load the objective once. What a training prints is
-    kept out of the terminal and shown where it fails.
+    kept out of the terminal and shown where it fails. For Linux and macOS.
 
     Args:
         objective: Any form that ``as_training`` takes. It must survive cloudpickle.
@@ -168,9 +168,9 @@ class LocalPool:
         try:
             for worker in workers:
                 worker.finish()
-            while time.monotonic() < until and any(worker.alive for worker in workers):
-                connection.wait([worker.connection for worker in workers], 0.02)
-                for worker in workers:
+            while time.monotonic() < until and (living := [worker for worker in workers if worker.alive]):
+                connection.wait([worker.connection for worker in living], 0.02)
+                for worker in living:
                     events += _events(worker.messages())
             for worker in workers:
                 events += _events(worker.messages())
@@ -192,6 +192,9 @@ class LocalPool:
 
     def _dispatch(self) -> None:
         """Give waiting moves, the oldest first, to the holder of their trial or to any idle worker."""
+        for number, worker in enumerate(self._workers):
+            if worker.ready and worker.move is None and not worker.alive:
+                self._replace(number, "", machine=True)  # killed while idle: no trial is to blame
         for move in list(self._waiting):
             holders = [worker for worker in self._workers if move.trial in worker.held]
             idle = [worker for worker in holders or self._workers if worker.move is None]

@@ -122,7 +122,7 @@ class WorkerProcess:
         """What it has sent and nobody has read."""
         with suppress(EOFError, OSError):
             while self.connection.poll():
-                yield self.connection.recv()
+                yield from self.connection.recv()
 
     def kill(self) -> None:
         """End it and every process it started, now. May be called for a dead one; it leaves nothing behind."""

@@ -185,18 +185,22 @@ def main(fd: int, parent: int) -> None:
     try:
         training = as_training(cloudpickle.loads(setup.objective.read_bytes()), metric=setup.metric)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the user's imports
-        connection.send(Broken(describe(error)))
+        connection.send((Broken(describe(error)),))
         return
-    connection.send(Ready())
+    connection.send((Ready(),))
     trainer = Trainer(training, horizon=setup.horizon, folder=setup.folder)
     while (command := commands.get()) is not None:
         if isinstance(command, Move):
             os.ftruncate(1, 0)  # of the output, keep what belongs to this move
             # In mid-move the pool sends nothing but a pause or the end, and both pause.
+            last: tuple[Event, ...] = ()
             for event in trainer.run(command, pausing=lambda: not commands.empty()):
                 if not isinstance(event, Measured):
-                    connection.send(Holding(trainer.held))
-                connection.send(event)
+                    connection.send((Holding(trainer.held), *last, event))
+                elif event.step < command.stop_step:
+                    connection.send((event,))
+                else:  # goes with the end, or the study would continue a trial whose move isn't over here
+                    last = (event,)
     trainer.close()
 
 
