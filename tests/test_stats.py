@@ -1,0 +1,86 @@
+"""Intervals and tests agree with scipy.stats and with textbook numbers."""
+
+import numpy as np
+import pytest
+from scipy import stats as oracle
+
+from ayar.errors import NotEnoughEvidence
+from ayar.stats import bootstrap_interval, mean_interval, paired_interval, paired_test
+
+READINGS = [0.021, 0.025, 0.019, 0.030, 0.022, 0.024]
+OTHERS = [0.025, 0.026, 0.024, 0.031, 0.022, 0.029]
+
+
+@pytest.mark.parametrize("level", [0.5, 0.95, 0.99])
+def test_the_mean_interval_is_student_s(level):
+    low, high = oracle.t.interval(level, df=5, loc=np.mean(READINGS), scale=oracle.sem(READINGS))
+
+    assert mean_interval(READINGS, level) == pytest.approx((np.mean(READINGS), low, high))
+
+
+def test_a_mean_interval_in_literals():
+    """t(0.975, 2) = 4.302653, s = 1, n = 3: the half width is 4.302653 / sqrt(3)."""
+    assert mean_interval([1, 2, 3]) == pytest.approx((2.0, 2 - 2.484138, 2 + 2.484138), abs=1e-6)
+
+
+def test_one_reading_has_no_spread():
+    assert mean_interval([0.25]) == (0.25, 0.25, 0.25)
+
+
+@pytest.mark.parametrize("function", [mean_interval, lambda values: bootstrap_interval(values, np.mean, None)])
+@pytest.mark.parametrize("values", [[], [0.1, float("nan")], [0.1, float("inf")]])
+def test_nothing_is_concluded_from_no_or_broken_readings(function, values):
+    with pytest.raises(NotEnoughEvidence):
+        function(values)
+
+
+def test_the_paired_interval_is_that_of_the_differences():
+    result = oracle.ttest_rel(READINGS, OTHERS)
+    interval = result.confidence_interval(0.95)
+
+    assert paired_interval(READINGS, OTHERS) == pytest.approx(
+        (np.mean(READINGS) - np.mean(OTHERS), interval.low, interval.high)
+    )
+
+
+def test_the_paired_test_agrees_with_scipy():
+    assert paired_test(READINGS, OTHERS) == pytest.approx(oracle.ttest_rel(READINGS, OTHERS).pvalue)
+
+
+def test_pairs_that_never_differ_are_no_evidence_and_a_constant_gap_is_all_of_it():
+    ones = np.ones(5)
+
+    assert paired_test(ones, ones) == 1.0
+    assert paired_test(ones, ones + 1) == 0.0
+
+
+def test_four_pairs_are_too_few():
+    with pytest.raises(NotEnoughEvidence, match="at least 5 pairs, got 4"):
+        paired_test(READINGS[:4], OTHERS[:4])
+
+
+def test_pairs_of_different_length_are_refused():
+    with pytest.raises(ValueError, match="got 6 and 5"):
+        paired_interval(READINGS, OTHERS[:5])
+
+
+def test_readings_in_two_dimensions_are_refused():
+    with pytest.raises(ValueError, match=r"shape \(2, 3\)"):
+        mean_interval(np.ones((2, 3)))
+
+
+def test_the_bootstrap_of_a_mean_comes_near_the_normal_interval():
+    values = np.random.default_rng(3).normal(10, 2, size=400)
+
+    mean, low, high = bootstrap_interval(values, np.mean, np.random.default_rng(0))
+
+    half = 1.96 * values.std(ddof=1) / 20
+    assert mean == values.mean()
+    assert (low, high) == pytest.approx((mean - half, mean + half), abs=0.03)
+
+
+def test_the_same_generator_gives_the_same_bootstrap():
+    intervals = [bootstrap_interval(READINGS, np.mean, np.random.default_rng(7)) for _ in range(2)]
+
+    assert intervals[0] == intervals[1]
+    assert intervals[0] != bootstrap_interval(READINGS, np.mean, np.random.default_rng(8))
