@@ -61,6 +61,14 @@ def test_a_curve_is_cut_off_where_it_leaves_the_scale():
     assert path.get("d").count("M") == 3
 
 
+def test_a_single_measurement_is_a_dot():
+    """A line needs two ends to be drawn at all; with round caps they may be the same place."""
+    (path,) = marks(figures.curves([Line(0, [1], [0.5])], Scale(0, 3), UNIT, LABELS), "l")
+
+    one, other = corners(path)
+    assert one == other
+
+
 def test_the_chosen_curve_is_drawn_last_so_that_nothing_covers_it():
     lines = [Line(0, [0, 1], [0, 1], chosen=True), Line(1, [0, 1], [0, 1])]
 

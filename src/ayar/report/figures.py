@@ -219,7 +219,11 @@ def _curve(frame: _Frame, x: Scale, y: Scale, line: Line) -> str:
 
 
 def _path(places: Sequence[tuple[float, float]], top: float) -> str:
-    """A line through the places, interrupted where it runs along the upper edge: there it has left the scale."""
+    """A line through the places, interrupted where it runs along the upper edge: there it has left the scale.
+
+    A single place becomes a line of no length, which round caps turn into a dot.
+    """
+    places = [*places, *places] if len(places) == 1 else places
     pieces = []
     for position, (px, py) in enumerate(places):
         outside = position > 0 and py <= top and places[position - 1][1] <= top
