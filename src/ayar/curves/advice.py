@@ -54,7 +54,7 @@ def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> 
             name = next((name for name in ROLES[role] if name in config and name in space), None)
             if name is not None and _is_number(config[name]):
                 moves.append(_move(verdict.name, because, name, change(config[name]), config, space))
-    return moves
+    return [move for move in moves if move.changes or move.widen]
 
 
 def _wishes(verdict: Verdict) -> list[tuple[str, Callable[[float], float], str]]:
@@ -177,9 +177,9 @@ def _fit(wanted: float, entry: Any) -> Any:
     if not isinstance(entry, Float | Int):
         return None
     inside = min(max(_rounded(wanted), entry.low), entry.high)
-    if isinstance(entry, Float) and entry.step is None:
-        return inside
-    return entry.from_unit(entry.to_unit(round(inside) if isinstance(entry, Int) else inside))
+    if isinstance(entry, Int):
+        return entry.from_unit(entry.to_unit(round(inside)))
+    return inside if entry.step is None else entry.from_unit(entry.to_unit(inside))
 
 
 def _is_outside(wanted: float, entry: Any) -> bool:

@@ -90,7 +90,7 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
     best_so_far = np.minimum.accumulate(calm)
     worst = int(np.argmax(calm - best_so_far))
     best = int(np.argmin(calm[: worst + 1]))
-    detour = float(np.abs(np.diff(calm)).sum()) - abs(float(calm[0] - calm[-1]))
+    detour = max(0.0, float(np.abs(np.diff(calm)).sum()) - abs(float(calm[0] - calm[-1])))
     reached = np.flatnonzero(smooth <= y[0] - 0.9 * net) if net > 0 else np.array([], dtype=int)
     return Signals(
         points=n,
@@ -130,9 +130,9 @@ def trailing_median(y: np.ndarray, width: int) -> np.ndarray:
 
 def _ratio(part: float, whole: float) -> float:
     """``part / whole`` with a nothing of nothing being 0 and a something of nothing infinite."""
-    if abs(part) <= 1e-12:  # rounding of values scaled to 1
+    if part == 0:
         return 0.0
-    return part / whole if whole > 1e-12 else math.copysign(math.inf, part)
+    return part / whole if whole > 0 else math.copysign(math.inf, part)
 
 
 def _noise(tail: np.ndarray) -> float:

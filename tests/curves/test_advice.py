@@ -1,0 +1,223 @@
+"""Advice is one move, inside the space, that points where the verdict does."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from ayar.curves import VERDICTS, Attempt, advise, try_next
+from ayar.errors import SpaceError
+from ayar.records import Advice, Confidence, Evidence, Verdict
+from ayar.space import Choice, Float, Int, Space
+
+SPACE = Space(
+    learning_rate=Float(1e-4, 1.0, log=True),
+    iterations=Int(10, 200),
+    weight_decay=Float(1e-6, 1e-1, log=True),
+    dropout=Float(0.0, 0.5),
+)
+CONFIG = {"learning_rate": 0.1, "iterations": 50, "weight_decay": 1e-3, "dropout": 0.2}
+
+
+def verdict(name, confidence=Confidence.MEDIUM):
+    return Verdict(name, confidence, "As the curve shows.", (Evidence("signal", 2.0, 1.0),))
+
+
+def changes(name, confidence=Confidence.MEDIUM, config=CONFIG, space=SPACE):
+    return [advice.changes for advice in advise([verdict(name, confidence)], config, space)]
+
+
+@pytest.mark.parametrize(
+    ("name", "confidence", "expected"),
+    [
+        ("diverging", "strong", {"learning_rate": 0.01}),
+        ("too high", "medium", {"learning_rate": 0.0333}),
+        ("fast but ends higher", "strong", {"learning_rate": 0.0333}),
+        ("too slow", "weak", {"learning_rate": 0.3}),
+        ("too slow", "strong", {"learning_rate": 1.0}),
+        ("needs more iterations", "medium", {"iterations": 100}),
+    ],
+)
+def test_each_verdict_moves_its_hyperparameter(name, confidence, expected):
+    assert changes(name, Confidence(confidence)) == [expected]
+
+
+def test_overfitting_offers_two_moves_of_one_change_each():
+    assert changes("overfitting") == [{"weight_decay": 0.003}, {"dropout": 0.3}]
+
+
+@pytest.mark.parametrize("name", ["falling well", "no clear fault", "spikes"])
+def test_a_sound_curve_needs_no_advice(name):
+    assert changes(name) == []
+
+
+def test_advice_follows_the_order_of_the_verdicts():
+    both = [verdict("too slow"), verdict("overfitting")]
+
+    assert [a.verdict for a in advise(both, CONFIG, SPACE)] == ["too slow", "overfitting", "overfitting"]
+
+
+def test_a_value_outside_the_space_is_clipped_and_reported():
+    (advice,) = advise([verdict("too slow")], {"learning_rate": 0.5}, SPACE)
+
+    assert advice.changes == {"learning_rate": 1.0}
+    assert advice.widen == {"learning_rate": 1.5}
+
+
+def test_at_the_edge_of_the_space_only_widening_is_left():
+    (advice,) = advise([verdict("too slow")], {"learning_rate": 1.0}, SPACE)
+
+    assert (advice.changes, advice.widen) == ({}, {"learning_rate": 3.0})
+
+
+def test_a_fixed_value_would_have_to_be_freed():
+    (advice,) = advise([verdict("needs more iterations")], {"iterations": 50}, Space(iterations=50))
+
+    assert (advice.changes, advice.widen) == ({}, {"iterations": 100})
+
+
+def test_the_learning_rate_is_known_by_its_other_names():
+    for name in ("lr", "alpha", "eta"):
+        space = Space(**{name: Float(1e-4, 1.0, log=True)})
+        assert changes("too slow", config={name: 0.01}, space=space) == [{name: 0.03}]
+
+
+def test_a_missing_hyperparameter_gives_no_move():
+    assert changes("overfitting", config={"learning_rate": 0.1}) == []
+
+
+def test_an_ordered_choice_moves_to_its_nearest_value():
+    space = Space(learning_rate=Choice(0.001, 0.01, 0.1, 1.0, ordered=True))
+
+    assert changes("too slow", Confidence.STRONG, {"learning_rate": 0.01}, space) == [{"learning_rate": 0.1}]
+
+
+def test_words_to_choose_from_are_left_alone():
+    space = Space(learning_rate=Choice("constant", "cosine"))
+
+    assert changes("too slow", config={"learning_rate": "cosine"}, space=space) == []
+
+
+def test_only_candidates_are_advised():
+    space = Space([{"lr": 0.01}, {"lr": 0.1}], lr=Float(1e-4, 1.0, log=True))
+
+    assert changes("too slow", Confidence.STRONG, {"lr": 0.01}, space) == [{"lr": 0.1}]
+    assert changes("too slow", Confidence.WEAK, {"lr": 0.01}, space) == []
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.sampled_from(sorted(VERDICTS)), st.sampled_from(list(Confidence)), st.integers(0, 2**32 - 1))
+def test_every_advised_configuration_lies_in_the_space(name, confidence, seed):
+    config = SPACE.sample(np.random.default_rng(seed))
+    for advice in advise([verdict(name, confidence)], config, SPACE):
+        assert SPACE.contains(config | advice.changes)
+        assert len(advice.changes) <= 1
+        assert advice.because.endswith(".")
+
+
+RATE = Space(learning_rate=Float(1e-4, 10.0, log=True))
+
+
+def after(*attempts, name="learning_rate", space=RATE):
+    return try_next(name, [Attempt(*attempt) for attempt in attempts], space)
+
+
+def test_nothing_tried_yet_begins_in_the_middle():
+    assert after().changes == {"learning_rate": 0.03162}
+
+
+def test_too_slow_is_followed_by_three_times_as_much():
+    assert after((0.01, "too slow", 0.9)).changes == {"learning_rate": 0.03}
+
+
+def test_too_high_is_followed_by_a_third():
+    assert after((1.0, "diverging", math.inf)).changes == {"learning_rate": 0.333}
+
+
+def test_a_bracket_is_halved_on_a_log_scale():
+    assert after((0.01, "too slow", 0.9), (1.0, "diverging", math.inf)).changes == {"learning_rate": 0.1}
+
+
+def test_the_lectures_loop_goes_on_beside_its_best_value():
+    """0.01 too slow, 0.05 falls well, 10 diverges: the wide gap above 0.05 is where to look."""
+    advice = after((0.01, "too slow", 0.9), (0.05, "falling well", 0.3), (10.0, "diverging", math.nan))
+
+    assert advice.changes == {"learning_rate": 0.707}
+    assert "0.05 is the best so far" in advice.because
+
+
+def test_a_single_sound_attempt_is_followed_upwards():
+    assert after((0.05, "falling well", 0.3)).changes == {"learning_rate": 0.15}
+
+
+def test_close_neighbours_end_the_search():
+    advice = after((0.04, "too slow", 0.5), (0.05, "falling well", 0.3), (0.06, "too high", 0.6))
+
+    assert advice.changes == {}
+    assert "nothing left to try" in advice.because
+
+
+def test_beyond_the_range_the_space_is_to_be_widened():
+    advice = after((10.0, "too slow", 0.9))
+
+    assert (advice.changes, advice.widen) == ({}, {"learning_rate": 30.0})
+
+
+def test_contradicting_attempts_still_give_an_answer():
+    """Noise can call a larger value too slow and a smaller one too high."""
+    assert after((0.1, "too slow", 0.5), (0.01, "too high", 0.6)).changes == {"learning_rate": 0.3}
+
+
+def test_verdicts_on_the_learning_rate_say_nothing_about_other_hyperparameters():
+    """The best number of units lies beside the best attempt, whatever the curve says about the steps."""
+    space = Space(hidden_units=Int(8, 512, log=True))
+    advice = after(
+        (16, "too slow", 0.5), (256, "too slow", 0.2), (64, "too slow", 0.1), name="hidden_units", space=space
+    )
+
+    assert advice.changes == {"hidden_units": 128}
+
+
+def test_values_that_include_zero_are_halved_on_a_linear_scale():
+    space = Space(dropout=Float(0.0, 0.8))
+
+    assert after((0.0, "overfitting", 0.5), name="dropout", space=space).changes == {"dropout": 0.2}
+    assert after((0.0, "overfitting", 0.5), (0.4, "", 0.3), (0.8, "", 0.6), name="dropout", space=space).changes == {
+        "dropout": 0.6
+    }
+
+
+def test_an_unknown_hyperparameter_is_refused():
+    with pytest.raises(SpaceError, match="learning_rat"):
+        after((0.1, "too slow", 1.0), name="learning_rat")
+
+
+@settings(deadline=None, max_examples=100)
+@given(
+    st.lists(st.tuples(st.floats(1e-4, 10.0), st.sampled_from(sorted(VERDICTS)), st.floats(allow_nan=True)), max_size=8)
+)
+def test_the_next_value_is_new_and_inside(attempts):
+    advice = after(*attempts)
+
+    assert isinstance(advice, Advice)
+    for value in advice.changes.values():
+        assert 1e-4 <= value <= 10.0
+        assert value not in [a[0] for a in attempts]
+
+
+def test_bisection_closes_in_on_the_right_value():
+    """Told the truth each time, eight attempts pin a learning rate down to a factor of 2 over five decades."""
+    attempts = [(1e-4, "too slow", 9.0)]
+    for _ in range(8):
+        advice = after(*attempts)
+        if not advice.changes:
+            break
+        value = advice.changes["learning_rate"]
+        distance = abs(math.log(value / 0.2))
+        name = "falling well" if distance < math.log(2) else "too slow" if value < 0.2 else "too high"
+        attempts.append((value, name, distance))
+    best = min(attempts, key=lambda attempt: attempt[2])
+
+    assert best[1] == "falling well"

@@ -1,0 +1,270 @@
+"""Verdicts name what a curve shows, point the right way, and abstain rather than guess."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+from ayar.curves import VERDICTS, diagnose
+from ayar.records import Confidence, Curve, Measurement
+
+STEPS = np.arange(101)
+HEALTHY = 0.1 + 0.9**STEPS
+NOISE = np.random.default_rng(5).normal(size=101)
+RISING_LATE = np.interp(STEPS, [0, 40, 100], [2.0, 0.5, 1.0])
+
+
+def curve(values, steps=None, **metrics):
+    """A curve of ``train_probe``; further metrics by name. ``loss`` is the probe unless it is given."""
+    steps = range(len(values)) if steps is None else steps
+    loss = metrics.pop("loss", values)
+    columns = {"train_probe": values, **metrics}
+    return Curve(
+        tuple(
+            Measurement(int(step), float(loss[i]), metrics={name: float(column[i]) for name, column in columns.items()})
+            for i, step in enumerate(steps)
+        )
+    )
+
+
+def loss_only(values):
+    return Curve(tuple(Measurement(step, float(value)) for step, value in enumerate(values)))
+
+
+def names(*args, **kwargs):
+    return [verdict.name for verdict in diagnose(*args, **kwargs)]
+
+
+CASES = {
+    "falling well": HEALTHY,
+    "no clear fault": np.ones(101),
+    "diverging": 1 + 0.1 * STEPS,
+    "too high": 0.5 + 0.5 * 0.9**STEPS + 0.3 * np.abs(np.sin(STEPS)),
+    "too slow": 0.995**STEPS,
+    "needs more iterations": 1 - 0.5 * STEPS / 100 + 0.004 * (-1.0) ** STEPS,
+    "spikes": HEALTHY + 2.0 * (STEPS == 50),
+}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_a_textbook_curve_gets_its_verdict(name):
+    assert name in names(curve(CASES[name]))
+
+
+def test_a_healthy_curve_gets_one_verdict_only():
+    assert names(curve(HEALTHY)) == ["falling well"]
+
+
+def test_every_verdict_is_explained_and_carries_its_evidence():
+    for values in CASES.values():
+        for verdict in diagnose(curve(values)):
+            assert verdict.name in VERDICTS
+            assert verdict.sentence.endswith(".")
+            assert verdict.evidence or verdict.name == "no clear fault"
+            assert 0 <= verdict.steps[0] <= verdict.steps[1] <= 100
+
+
+def test_a_nonfinite_loss_is_diverging_beyond_doubt():
+    (verdict,) = diagnose(curve([1.0, 2.0, math.nan]))
+
+    assert (verdict.name, verdict.confidence, verdict.steps) == ("diverging", Confidence.STRONG, (0, 2))
+    assert "step 2" in verdict.sentence
+
+
+def test_a_net_that_jumped_and_died_is_diverging():
+    """One step of a huge learning rate: a loss of 1e12 for a moment, then a constant above the start."""
+    assert names(curve(np.r_[2.0, 1e12, np.full(99, 5.0)]))[0] == "diverging"
+
+
+def test_a_nonfinite_loss_counts_even_where_the_probe_is_finite():
+    assert names(curve([1.0, 0.9, 0.8], loss=[1.0, math.inf, 1.0])) == ["diverging"]
+
+
+def test_falling_as_fast_as_the_best_but_ending_above_it_needs_siblings():
+    """The lecture's third curve: it can only be told beside another."""
+    fast = curve(0.4 + 0.6 * 0.5**STEPS)
+    best = curve(0.1 + 0.9 * 0.85**STEPS)
+
+    assert names(fast) == ["falling well"]
+    assert names(fast, siblings=[best])[0] == "fast but ends higher"
+    assert names(best, siblings=[fast]) == ["falling well"]
+
+
+def test_a_slower_curve_that_ends_higher_is_no_fast_one():
+    slow, best = curve(0.3 + 0.7 * 0.96**STEPS), curve(0.1 + 0.9 * 0.85**STEPS)
+
+    assert "fast but ends higher" not in names(slow, siblings=[best])
+
+
+def test_siblings_that_are_empty_short_or_nonfinite_are_ignored():
+    odd = [Curve(), curve([1.0, 0.1]), curve([1.0] + [math.nan] * 100)]
+
+    assert diagnose(curve(HEALTHY), siblings=odd) == diagnose(curve(HEALTHY))
+
+
+def test_overfitting_needs_a_training_loss_that_still_falls():
+    assert names(curve(HEALTHY, valid_loss=RISING_LATE)) == ["overfitting"]
+    assert "overfitting" not in names(curve(RISING_LATE, valid_loss=RISING_LATE))
+
+
+def test_overfitting_says_from_which_step_on():
+    (verdict,) = diagnose(curve(HEALTHY, valid_loss=RISING_LATE))
+
+    assert verdict.steps == (pytest.approx(41, abs=3), 100)
+
+
+def test_a_noisy_flat_validation_loss_is_not_overfitting():
+    flat = 0.5 + HEALTHY + 0.02 * NOISE
+
+    assert "overfitting" not in names(curve(HEALTHY, valid_loss=flat))
+
+
+def test_a_validation_loss_alone_gives_weak_verdicts_and_says_so():
+    (verdict,) = diagnose(loss_only(RISING_LATE))
+
+    assert (verdict.name, verdict.confidence) == ("overfitting", Confidence.WEAK)
+    assert "no training loss" in verdict.sentence
+
+
+def test_a_minibatch_loss_gives_weak_verdicts():
+    measurements = tuple(Measurement(i, 1.0, metrics={"train_loss": 0.995**i}) for i in range(101))
+
+    assert [(v.name, v.confidence) for v in diagnose(Curve(measurements))] == [("too slow", Confidence.WEAK)]
+
+
+def test_a_metric_to_be_maximised_is_read_mirrored():
+    """Its loss is the negated metric: negative values are as good as any others."""
+    accuracy = 1 - 0.995**STEPS
+
+    assert names(loss_only(-accuracy)) == ["too slow"]
+
+
+@pytest.mark.parametrize("points", range(8))
+def test_a_handful_of_points_is_judged_for_divergence_only(points):
+    (verdict,) = diagnose(curve(0.995 ** np.arange(points)))
+
+    assert verdict.name == "no clear fault"
+    assert "too few" in verdict.sentence
+
+
+def test_a_few_rising_points_are_diverging():
+    assert names(curve([1.0, 4.0, 9.0, 30.0, 200.0])) == ["diverging"]
+
+
+def test_a_short_curve_gives_weak_verdicts():
+    (verdict,) = diagnose(curve(0.99 ** np.arange(0, 100, 10)))
+
+    assert (verdict.name, verdict.confidence) == ("too slow", Confidence.WEAK)
+
+
+def test_a_paused_run_is_not_sent_for_more_iterations():
+    """It will get them; and early on every sound curve still falls."""
+    unfinished = curve(CASES["needs more iterations"])
+
+    assert names(unfinished, horizon=100) == ["needs more iterations"]
+    assert "needs more iterations" not in names(unfinished, horizon=200)
+    (slow,) = diagnose(curve(CASES["too slow"]), horizon=200)
+    assert (slow.name, slow.confidence) == ("too slow", Confidence.WEAK)
+
+
+def test_a_falling_loss_at_the_end_of_a_schedule_asks_for_more_iterations():
+    """With the learning rate near zero, longer steps late are not to be had."""
+    falling = curve(0.99**STEPS)
+
+    assert names(falling, learning_rate_late=1.0) == ["too slow"]
+    assert names(falling, learning_rate_late=0.01) == ["needs more iterations"]
+
+
+def test_rounding_is_not_read_as_swinging():
+    """A learning rate near zero leaves single precision's rounding as the only movement."""
+    rounding = (2.3 * (1 + 1e-7 * NOISE)).astype(np.float32)
+
+    assert names(curve(rounding)) == ["no clear fault"]
+
+
+@settings(deadline=None, max_examples=150)
+@given(arrays(float, st.integers(0, 60), elements=st.floats(allow_nan=True, allow_infinity=True)))
+def test_every_curve_gets_a_verdict(values):
+    found = diagnose(loss_only(values), siblings=[loss_only(values[::-1])])
+
+    assert found
+    assert all(verdict.name in VERDICTS for verdict in found)
+
+
+@pytest.mark.parametrize("factor", [1e-9, 0.37, 1e6])
+@pytest.mark.parametrize("name", CASES)
+def test_the_unit_of_the_loss_changes_no_verdict(name, factor):
+    values = CASES[name]
+
+    assert names(curve(factor * values)) == names(curve(values))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_an_offset_changes_no_verdict(name):
+    values = CASES[name]
+
+    assert names(curve(values + 2.0)) == names(curve(values))
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_unit_of_the_steps_changes_no_verdict(name):
+    values = CASES[name]
+
+    assert names(curve(values, steps=10 * STEPS)) == names(curve(values))
+
+
+def test_logging_twice_as_often_changes_no_verdict(bench, runs):
+    """Points added between those of real curves at 101 points are thinned away."""
+    for run in runs:
+        steps, values = run.curve.metric("train_probe")
+        if len(values) < 101 or not np.isfinite(values).all():
+            continue
+        twice = np.arange(0, steps[-1] + 1, bench.EVERY // 2)
+        denser = Curve(
+            tuple(
+                Measurement(int(s), float(y), metrics={"train_probe": float(y)})
+                for s, y in zip(twice, np.interp(twice, steps, values), strict=True)
+            )
+        )
+        assert diagnose(denser) == diagnose(run.curve)
+
+
+def test_verdicts_on_real_nets_point_the_right_way(bench, runs):
+    """Labels come from training at other learning rates; the full measurement is benchmarks/curve_verdicts.py."""
+    said = [bench.direction(diagnose(run.curve)) for run in runs]
+    quality = bench.quality([run.label for run in runs], said)
+
+    assert quality.wrong == 0
+    assert quality.balanced_accuracy > 0.80  # measured: 0.85
+    assert quality.precision["low"] > 0.88  # 0.95
+    assert quality.precision["high"] > 0.83  # 0.90
+
+
+def test_siblings_sharpen_the_verdicts_on_real_nets(bench, runs):
+    alone = bench.quality([r.label for r in runs], [bench.direction(diagnose(r.curve)) for r in runs])
+    beside = bench.quality(
+        [r.label for r in runs],
+        [bench.direction(diagnose(r.curve, siblings=bench.siblings(r, runs))) for r in runs],
+    )
+
+    assert beside.wrong == 0
+    assert beside.recall["high"] >= alone.recall["high"]
+    assert beside.balanced_accuracy > 0.85  # measured: 0.90
+
+
+def test_curves_of_fifty_epochs_are_read_as_well(bench, runs):
+    said = [bench.direction(diagnose(bench.thinned(run.curve, 2))) for run in runs]
+    quality = bench.quality([run.label for run in runs], said)
+
+    assert quality.wrong == 0
+    assert quality.balanced_accuracy > 0.79  # measured: 0.84
+
+
+def test_a_paused_run_is_called_too_high_only_where_that_stays_true(bench, runs):
+    """Precision matters here: such a verdict may end a run early."""
+    said = [bench.direction(diagnose(bench.prefix(run.curve, 0.2), horizon=bench.STEPS)) for run in runs]
+
+    assert bench.quality([run.label for run in runs], said).precision["high"] > 0.82  # measured: 0.90
