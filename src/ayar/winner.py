@@ -95,10 +95,11 @@ def standings(trials: Sequence[Trial]) -> list[Standing]:
             groups.setdefault(config_key(trial.config), []).append(trial)
     # Only seeds common to all that were re-ranked as often are comparable; a half re-ranked one waits.
     most = max((len(g) for g in groups.values()), default=0)
-    return sorted((_standing(g) for g in groups.values() if len(g) == most), key=lambda s: s.mean)
+    return sorted((standing(g) for g in groups.values() if len(g) == most), key=lambda s: s.mean)
 
 
-def _standing(group: Sequence[Trial]) -> Standing:
+def standing(group: Sequence[Trial]) -> Standing:
+    """The standing of one configuration, trained once for each of several seeds."""
     config = group[0].config
     if any(not math.isfinite(t.loss) for t in group):
         last = max(t.curve.last_step for t in group)
@@ -150,14 +151,15 @@ def finalised(trials: Sequence[Trial], standing: Standing) -> list[Trial]:
     ]
 
 
+def loss_by(trial: Trial, step: int) -> float:
+    """The loss at the last step trained up to ``step``; infinite for a failed, diverged or untrained trial."""
+    trained = [m for m in trial.curve.trained if m.step <= step]
+    return math.inf if trial.error is not None or trial.diverged or not trained else trained[-1].loss
+
+
 def fresh_losses(trials: Sequence[Trial], standing: Standing) -> list[float]:
     """Loss at the chosen step for each fresh seed; infinite where a seed diverged or failed."""
-    losses = []
-    for trial in finalised(trials, standing):
-        trained = [m for m in trial.curve.trained if m.step <= standing.stop_step]
-        broken = trial.error is not None or trial.diverged or not trained
-        losses.append(math.inf if broken else trained[-1].loss)
-    return losses
+    return [loss_by(trial, standing.stop_step) for trial in finalised(trials, standing)]
 
 
 def choose(trials: Sequence[Trial], metric: Metric, default: Configuration) -> Winner | None:
