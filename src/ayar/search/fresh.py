@@ -49,6 +49,11 @@ def allowed(problem: Problem, history: Iterable[Trial], n: int) -> int:
     return n if problem.max_trials is None else max(0, min(n, problem.max_trials - searched(history)))
 
 
+def below(size: int, rng: np.random.Generator) -> int:
+    """A random whole number below ``size``, which may exceed what a float or an int64 can hold."""
+    return int.from_bytes(rng.bytes(size.bit_length() // 8 + 8)) % size
+
+
 def propose_fresh(problem: Problem, history: Sequence[Trial], guesses: Iterable[Configuration]) -> list[Proposal]:
     """A new trial up to the horizon for each guess.
 
@@ -77,5 +82,5 @@ def _wishes(problem: Problem, index: int, guess: Configuration) -> Iterator[Conf
         yield space.sample(rng)
     if space.size is not None:
         everything = space.grid()
-        start = int(rng.random() * space.size)
+        start = below(space.size, rng)
         yield from (everything.pick((start + step) % space.size) for step in range(space.size))

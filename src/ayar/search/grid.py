@@ -10,7 +10,7 @@ import numpy as np
 
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import Known, allowed, searched
+from ayar.search.fresh import Known, allowed, below, searched
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,7 @@ class Grid:
 
 def _order(size: int, seed: int) -> tuple[int, int]:
     """A first number below ``size``, and a stride that visits every number once before it comes back."""
-    start = int(np.random.default_rng((seed, size)).random() * size)
-    stride = int(size * (math.sqrt(5) - 1) / 2) or 1
+    stride = size * 618_033_989 // 10**9 or 1  # in whole numbers: a grid may have more points than a float can count
     while math.gcd(stride, size) != 1:
         stride += 1
-    return start, stride
+    return below(size, np.random.default_rng(seed)), stride

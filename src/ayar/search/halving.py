@@ -70,7 +70,8 @@ class Halving:
             new = self.base.propose(problem, history, n - len(proposals))
             proposals += [replace(proposal, stop_step=rungs[0]) for proposal in new]
         if len(proposals) < n:
-            more = [p for p in self._promotions(entrants, losses, rungs, math.ceil) if p not in continuations]
+            known = {proposal.trial for proposal in proposals}
+            more = [p for p in self._promotions(entrants, losses, rungs, math.ceil) if p.trial not in known]
             proposals += more[: n - len(proposals)]
         return proposals
 

@@ -101,7 +101,11 @@ class Tree:
         entry, (size, at) = self._entries[name], self._axes[name]
         if not isinstance(entry, PerLayer):
             return at(digit)
-        return [at(digit // size**layer % size) for layer in range(config[entry.layers])]
+        values = []
+        for _ in range(config[entry.layers]):
+            digit, remainder = divmod(digit, size)
+            values.append(at(remainder))
+        return values
 
 
 def _axis(entry: Entry, points: int | None) -> tuple[int, Callable[[int], Any]]:
