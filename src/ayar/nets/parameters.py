@@ -83,7 +83,7 @@ def hidden_units(config: Mapping[str, Any]) -> list[int]:
             f"hidden_units={list(units)} has {len(units)} layers, but hidden_layers={config['hidden_layers']}. "
             "Give one number for each hidden layer, or a single number for all."
         )
-    if not all(isinstance(n, Integral) and n >= 1 for n in units):
+    if not all(isinstance(n, Integral) and int(n) >= 1 for n in units):
         raise SpaceError(f"hidden_units={list(units)}: each layer needs a whole number of units, at least 1.")
     return [int(n) for n in units]
 

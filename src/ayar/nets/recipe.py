@@ -26,6 +26,7 @@ CHECKPOINT = "checkpoint.safetensors"
 PROBE_ROWS = 512
 EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
 SAVE_EVERY_S = 5.0
+SAVE_SHARE = 0.05  # of the time may go into saving, however large the net
 TRAINING = "training/"  # begins the names of those tensors in a checkpoint that are not the net's
 
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -104,7 +105,7 @@ class Recipe:
             }
 
         with _random_numbers_of(seed, 0):
-            net = self.build(config, data).to(device, self.dtype)
+            net = self._built(config)
         optimizer = Optimizer(net, config)
         checkpoint = _Checkpoint(Path(folder), config, seed) if folder is not None else None
         done = checkpoint.restore(net, optimizer, start_step) if checkpoint and start_step > 0 else 0
@@ -151,11 +152,17 @@ class Recipe:
             DataError: ``folder`` holds no trained net.
         """
         tensors, config = parameters.load(Path(folder) / CHECKPOINT)
-        net = self.build(config, self._data)
+        net = self._built(config)
         net.load_state_dict(_of_net(tensors))
         scaling = self._data.scaling
-        outputs = _evaluate(net.to(self._device, self.dtype), self._tensor(scaling.inputs(X)))
+        outputs = _evaluate(net, self._tensor(scaling.inputs(X)))
         return scaling.outputs(outputs.cpu().numpy())
+
+    def _built(self, config: Configuration) -> nn.Module:
+        net = self.build(config, self._data)
+        if not isinstance(net, nn.Module):
+            raise ObjectiveError(f"build must return a torch.nn.Module, got {type(net).__name__}.")
+        return net.to(self._device, self.dtype)
 
     @cached_property
     def _data(self) -> Data:
@@ -221,14 +228,15 @@ class _Checkpoint:
         parameters.save(self.path, tensors, self.config)
         self.saved_step = step
         ended_s = time.monotonic()
-        # A large net's save takes long; at most a twentieth of the time goes into saving.
-        self._next_save_s = ended_s + max(SAVE_EVERY_S, 20 * (ended_s - began_s))
+        self._next_save_s = ended_s + max(SAVE_EVERY_S, (ended_s - began_s) / SAVE_SHARE)
 
     def restore(self, net: nn.Module, optimizer: Optimizer, at_most: int) -> int:
         """Put the saved state into place and return its step; 0, changing nothing, where none is usable."""
         try:
             tensors, config = parameters.load(self.path)
         except DataError:
+            return 0
+        if f"{TRAINING}step" not in tensors:
             return 0
         step, seed = int(tensors[f"{TRAINING}step"]), int(tensors[f"{TRAINING}seed"])
         if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):

@@ -113,10 +113,11 @@ def _read_built_in(name: str) -> Source:
 def _read_npz(path: Path) -> Source:
     wanted = ("X", "y", "class_names", *(f"{part}_idx" for part in PARTS))
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, because numpy leaves its own file open when the archive is damaged.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             arrays = {name: file[name] for name in wanted if name in file.files}
             held = list(file.files)
-    except (OSError, zipfile.BadZipFile, EOFError, AttributeError) as error:
+    except (OSError, zipfile.BadZipFile, EOFError, TypeError) as error:
         raise DataError(f"{path.name} is no readable .npz file ({error}). Write it with numpy.savez.") from error
     except ValueError as error:  # what numpy raises instead of unpickling
         raise DataError(
