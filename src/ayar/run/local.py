@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator, Mapping
 from multiprocessing import connection
 from pathlib import Path
-from typing import Self
+from typing import Self, assert_never
 
 import cloudpickle
 
@@ -228,6 +228,8 @@ class LocalPool:
                 case Failed(error=error):
                     worker.move = None
                     events.append(dataclasses.replace(message, error=error + worker.output_tail()))
+                case _:
+                    assert_never(message)
         if not alive:
             events += self._bury(number)
         elif self._hangs(worker):

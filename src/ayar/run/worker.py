@@ -1,7 +1,8 @@
 """What runs inside a worker process: the trainer, and the loop that obeys the pool.
 
 The pool sends one ``Setup``, then moves (or ``Pause`` in mid-move), then None to end. The worker answers ``Ready``
-(or ``Broken``) once, and for each move its events, with ``Holding`` just before the last of them.
+(or ``Broken``) once, and for each move its events, with ``Holding`` just before the last of them. Each of its
+messages is a tuple: what belongs together arrives together.
 """
 
 from __future__ import annotations
