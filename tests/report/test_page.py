@@ -266,3 +266,19 @@ def test_backticks_in_advice_become_code_and_a_lone_one_stays():
 
     assert "run <code>ayar &lt;x&gt;</code> now" in html
     assert "a lone ` here" in html
+
+
+def test_a_winner_without_advice_still_says_what_to_do_next():
+    text = Reader(render(replace(story(5), advice=()))).text
+
+    assert "What to do next The winner's curve asks for no change." in text
+    assert "ayar recheck digits.db" in text
+
+
+def test_facts_of_one_group_stand_together():
+    told = replace(story(3), facts={"rows": 10}, environment={"data": {"warnings": []}, "host": "here"})
+
+    text = Reader(render(told)).text
+
+    assert "Data rows 10 warnings none" in text
+    assert "Environment host here" in text

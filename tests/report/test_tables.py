@@ -114,7 +114,7 @@ def test_the_telling_curves_are_the_best_a_diverging_and_a_slow_one():
 
 def test_the_telling_curves_are_fewer_where_a_study_has_less_to_tell():
     assert tables.telling(small()) == []
-    assert tables.telling(small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.3]))) == [0]
+    assert tables.telling(small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.3]))) == [0, 1]
     assert tables.telling(small(trial(0, [0.9, math.nan]))) == [0]
 
 
@@ -123,6 +123,17 @@ def test_no_trial_is_told_twice_as_telling():
     told = small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.8]), verdicts={0: slow, 1: slow})
 
     assert tables.telling(told) == [0, 1]
+
+
+def test_a_curve_without_a_clear_fault_is_the_last_to_be_told():
+    verdicts = {
+        0: (Verdict("falling well", Confidence.STRONG, "It fell."),),
+        1: (Verdict("no clear fault", Confidence.WEAK, "Nothing."),),
+        2: (Verdict("spikes", Confidence.WEAK, "It jumped."),),
+    }
+    told = small(trial(0, [0.9, 0.2]), trial(1, [0.9, 0.3]), trial(2, [0.9, 0.8]), verdicts=verdicts)
+
+    assert tables.telling(told) == [0, 2, 1]
 
 
 def test_what_never_changed_is_told_once():

@@ -64,23 +64,30 @@ def colours(story: Story) -> Colours | None:
     return Colours(names[0], fitted(varied[names[0]], log=log, margin=0))
 
 
-def cost_charts(story: Story) -> list[Chart]:
+def cost_charts(story: Story, colour: Colours | None) -> list[Chart]:
     """The cost J and the tuned metric against the step, for the searched trials."""
-    trials, told = drawn(story), _curves_caption(story)
+    trials, metric = drawn(story), words.spelled(story.metric)
     charts = []
-    name = tables.cost_name(story)
-    if name:
-        title = f"Cost J ({words.spelled(name)})"
-        charts.append(_curves_chart(story, trials, tables.cost_curve, title, "J"))
-    title = words.spelled(story.metric).capitalize()
-    charts.append(_curves_chart(story, trials, tables.metric_curve, title, words.spelled(story.metric), told))
+    if name := tables.cost_name(story):
+        lines = _lines(story, trials, tables.cost_curve, colour)
+        charts.append(_curves_chart(lines, f"Cost J ({words.spelled(name)})", "J", falling=True))
+    charts.append(
+        _curves_chart(
+            _lines(story, trials, tables.metric_curve, colour),
+            metric.capitalize(),
+            metric,
+            falling=not story.maximize,
+            tick=_tick(story),
+            caption=_curves_caption(story),
+        )
+    )
     return [chart for chart in charts if chart.drawings]
 
 
-def slice_charts(story: Story) -> list[Chart]:
+def slice_charts(story: Story, colour: Colours | None) -> list[Chart]:
     """One plot per hyperparameter whose value differs between trials: its value against the best score."""
     shown = placed(story)
-    return [chart for name in story.space.names if (chart := _slice_chart(story, shown, name)) is not None]
+    return [chart for name in story.space.names if (chart := _slice_chart(story, shown, name, colour)) is not None]
 
 
 def slice_caption(story: Story) -> str:
@@ -111,31 +118,40 @@ def _interval(story: Story, name: str, score: Score) -> figures.Interval:
     return figures.Interval(name, score.kind.value, story.told(score.mean), score.mean, low, high)
 
 
-def _curves_chart(
-    story: Story, trials: Sequence[Trial], read: _Curves, title: str, y_label: str, caption: str = ""
-) -> Chart:
-    colour = colours(story)
+def _lines(story: Story, trials: Sequence[Trial], read: _Curves, colour: Colours | None) -> list[figures.Line]:
     best = tables.best(story)
-    lines = []
-    for trial in trials:
-        steps, values = read(story, trial)
-        if steps:
-            level = colour.level(trial) if colour else None
-            lines.append(figures.Line(trial.id, steps, values, level, chosen=best is not None and trial.id == best.id))
-    drawings = {}
-    steps_scale = Scale(0, max([1, *(line.steps[-1] for line in lines)]))
-    for name, scale in _value_scales(lines, falling=read is tables.cost_curve or not story.maximize).items():
-        drawings[name] = figures.curves(
+    read_all = [(trial, *read(story, trial)) for trial in trials]
+    return [
+        figures.Line(trial.id, steps, values, colour.level(trial) if colour else None, chosen=trial is best)
+        for trial, steps, values in read_all
+        if steps
+    ]
+
+
+def _curves_chart(
+    lines: Sequence[figures.Line],
+    title: str,
+    y_label: str,
+    *,
+    falling: bool,
+    tick: Callable[[float], str] = tick_label,
+    caption: str = "",
+) -> Chart:
+    x = Scale(0, max([1, *(line.steps[-1] for line in lines)]))
+    drawings = {
+        name: figures.curves(
             lines,
-            steps_scale,
-            scale,
+            x,
+            y,
             figures.Labels(
                 figure=f"{title} against step, {name} scale, {words.plural(len(lines), 'trial')}",
                 x="step",
                 y=f"{y_label}, {name} scale",
-                tick=_tick(story) if read is tables.metric_curve else tick_label,
+                tick=tick,
             ),
         )
+        for name, y in _value_scales(lines, falling=falling).items()
+    }
     return Chart(title, drawings, caption)
 
 
@@ -166,14 +182,14 @@ def _value_scales(lines: Sequence[figures.Line], *, falling: bool) -> dict[str, 
     return scales
 
 
-def _slice_chart(story: Story, trials: Sequence[Trial], name: str) -> Chart | None:
+def _slice_chart(story: Story, trials: Sequence[Trial], name: str, colour: Colours | None) -> Chart | None:
     values = [trial.config[name] for trial in trials if name in trial.config]
     flat = [each for value in values for each in _several(value)]
     if len({repr(value) for value in values}) < 2:
         return None
     continuous = _is_continuous(story, name, flat)
     x = fitted(flat, log=_is_log(story, name)) if continuous else _categories(story, name, flat)
-    colour, best = colours(story), tables.best(story)
+    best = tables.best(story)
     points = [
         figures.Point(
             trial.id,

@@ -144,7 +144,7 @@ def category_place(position: int, count: int, trial: int) -> float:
 def intervals(rows: Sequence[Interval], *, label: str) -> str:
     """Scores under each other with their intervals on one scale."""
     scale = fitted([end for row in rows for end in (row.low, row.high)], margin=0.05)
-    frame = _Frame(width=560, height=44 * len(rows) + 8, left=150, right=14, top=0, bottom=0)
+    frame = _Frame(width=560, height=44 * len(rows) + 8, left=188, right=14, top=0, bottom=0)
     body = []
     for position, row in enumerate(rows):
         y = 44 * position + 26
@@ -156,7 +156,7 @@ def intervals(rows: Sequence[Interval], *, label: str) -> str:
             _tag("text", row.kind, x=0, y=y + 13, css="tick"),
             _tag("line", x1=x_low, x2=x_high, y1=y, y2=y, css=f"whisker {css}"),
             _tag("circle", cx=x_mean, cy=y, r=5, css=f"mean {css}"),
-            _tag("text", row.told, x=min(max(x_mean, 180), 525), y=y - 11, css="tick middle"),
+            _tag("text", row.told, x=min(max(x_mean, 212), 525), y=y - 11, css="tick middle"),
         ]
     return frame.svg(label, body, "plot intervals")
 

@@ -36,9 +36,9 @@ def render(story: Story, *, live: str | None = None) -> str:
         summary=sentences.summary(story),
         hero=_hero(story),
         score_chart=charts.score_chart(story),
-        advice=[sentences.advised(advice) for advice in story.advice],
-        cost_charts=charts.cost_charts(story),
-        slice_charts=charts.slice_charts(story),
+        advice=sentences.next_moves(story),
+        cost_charts=charts.cost_charts(story, colour),
+        slice_charts=charts.slice_charts(story, colour),
         slice_caption=charts.slice_caption(story),
         colour={"name": words.spelled(colour.name), "legend": colour.legend()} if colour else None,
         table=_table(story),
@@ -138,7 +138,7 @@ def _table(story: Story) -> dict[str, Any]:
 
 
 def _best_rows(story: Story) -> list[Trial]:
-    return sorted(story.trials, key=lambda trial: (trial.loss, trial.id))[:_MOST_ROWS]
+    return list(story.best_first[:_MOST_ROWS])
 
 
 def _table_caption(story: Story, shown: int) -> str:
@@ -204,37 +204,27 @@ def _parameter_text(column: str, value: Any) -> str:
 
 
 def _facts(story: Story) -> list[tuple[str, list[tuple[str, str]]]]:
-    groups: list[tuple[str, list[tuple[str, str]]]] = []
+    groups: dict[str, list[tuple[str, str]]] = {}
     if story.facts:
-        groups.append(("Data", _pairs(story.facts)))
-    if fixed := tables.fixed(story):
-        groups.append(("The same in every trial", fixed))
-    loose = {name: value for name, value in story.environment.items() if not isinstance(value, Mapping)}
-    groups += [
-        (words.spelled(str(name)).capitalize(), _pairs(value))
-        for name, value in story.environment.items()
-        if isinstance(value, Mapping) and value
-    ]
-    if loose:
-        groups.append(("Environment", _pairs(loose)))
-    return groups
+        groups["Data"] = _pairs(story.facts)
+    if same := tables.fixed(story):
+        groups["The same in every trial"] = same
+    for name, value in story.environment.items():
+        grouped = isinstance(value, Mapping)
+        title = words.spelled(str(name)).capitalize() if grouped else "Environment"
+        groups.setdefault(title, []).extend(_pairs(value if grouped else {name: value}))
+    return [(title, rows) for title, rows in groups.items() if rows]
 
 
 def _pairs(rows: Mapping[str, Any]) -> list[tuple[str, str]]:
-    return [
-        (
-            words.spelled(str(name)),
-            words.configuration(dict(value)) if isinstance(value, Mapping) else words.setting(value),
-        )
-        for name, value in rows.items()
-    ]
+    return [(words.spelled(str(name)), words.fact(value)) for name, value in rows.items()]
 
 
 def _notes(story: Story) -> dict[str, Any] | None:
     if not story.notes:
         return None
     columns = list(dict.fromkeys(name for note in story.notes for name in note))
-    rows = [[words.setting(note[name]) if name in note else words.NOTHING for name in columns] for note in story.notes]
+    rows = [[words.fact(note.get(name)) for name in columns] for note in story.notes]
     return {"columns": columns, "rows": rows}
 
 

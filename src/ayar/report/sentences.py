@@ -43,8 +43,8 @@ def beside_the_winner(story: Story, winner: Winner) -> list[str]:
         for name, score in winner.compared.items()
     ]
     if winner.tied:
-        trials = ", ".join(str(number) for number in winner.tied)
-        told.append(f"Not to be told apart from it on the seeds that re-ranked it: trials {trials}.")
+        trials = f"trial{'' if len(winner.tied) == 1 else 's'} {', '.join(str(number) for number in winner.tied)}"
+        told.append(f"Not to be told apart from it on the seeds that re-ranked it: {trials}.")
     return told
 
 
@@ -68,6 +68,17 @@ def verdict(story: Story, trial: Trial) -> str:
         lines = trial.error.strip().splitlines()
         return f"failed: {lines[-1]}" if lines else "failed"
     return ", ".join(each.name for each in story.verdicts.get(trial.id, ())) or story.headline(trial)
+
+
+def next_moves(story: Story) -> list[str]:
+    """What to do next, one sentence each; empty before there is a winner or any advice."""
+    if story.advice or story.winner is None:
+        return [advised(advice) for advice in story.advice]
+    again = f"`ayar recheck {story.store}`" if story.store else "a recheck"
+    return [
+        "The winner's curve asks for no change. Search on where more time may pay.",
+        f"Run {again} when data, code or machine have changed.",
+    ]
 
 
 def advised(advice: Advice | str) -> str:

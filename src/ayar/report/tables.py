@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ayar.records import Advice, Score, ScoreKind, State, Trial, Verdict, Winner
@@ -17,7 +18,17 @@ if TYPE_CHECKING:
     from ayar.space import Space
 
 _COST_NAMES = ("train_probe", "train_loss", "training_loss", "loss")
-_TEACHING = ("too slow", "overfitting", "fast but ends higher", "needs more iterations", "too high")
+_ENOUGH = 20  # trials that show which metrics an objective yields
+_TEACHING = (
+    "diverging",
+    "diverged",
+    "too slow",
+    "overfitting",
+    "fast but ends higher",
+    "needs more iterations",
+    "too high",
+)
+_SILENT = ("no clear fault", "")
 _CHOSEN_BY_SEARCH = (Purpose.SEARCH, Purpose.ATTEMPT)
 
 
@@ -63,9 +74,14 @@ class Story:
         return tuple(trial for trial in self.trials if trial.purpose in _CHOSEN_BY_SEARCH)
 
     @cached_property
+    def best_first(self) -> tuple[Trial, ...]:
+        """All trials, the best first, those without a score last."""
+        return tuple(sorted(self.trials, key=lambda trial: (trial.loss, trial.id)))
+
+    @cached_property
     def ranked(self) -> tuple[Trial, ...]:
         """The searched trials with a finite score, best first."""
-        return tuple(sorted((t for t in self.searched if math.isfinite(t.loss)), key=lambda t: (t.loss, t.id)))
+        return tuple(t for t in self.best_first if t.purpose in _CHOSEN_BY_SEARCH and math.isfinite(t.loss))
 
     @cached_property
     def in_percent(self) -> bool:
@@ -132,13 +148,10 @@ def metric_curve(story: Story, trial: Trial) -> tuple[list[int], list[float]]:
 
 def cost_name(story: Story) -> str | None:
     """The metric that stands for the cost J on training data; None where none was recorded."""
-    seen: dict[str, None] = {}
-    for trial in story.searched:
-        for measurement in trial.curve.measurements[-1:]:
-            seen.update(dict.fromkeys(measurement.metrics))
-    others = [name for name in seen if name != story.metric]
-    known = [name for name in _COST_NAMES if name in others]
-    return next(iter(known + [name for name in others if name.endswith("loss")]), None)
+    ends = islice((trial.curve.measurements[-1] for trial in story.searched if len(trial.curve)), _ENOUGH)
+    seen = {name for measurement in ends for name in measurement.metrics} - {story.metric}
+    losses = sorted(name for name in seen if name.endswith("loss"))
+    return next((name for name in (*_COST_NAMES, *losses) if name in seen), None)
 
 
 def cost_curve(story: Story, trial: Trial) -> tuple[list[int], list[float]]:
@@ -151,20 +164,22 @@ def cost_curve(story: Story, trial: Trial) -> tuple[list[int], list[float]]:
 def telling(story: Story, most: int = 3) -> list[int]:
     """Numbers of the trials whose curves teach most: the best, one that diverges, one that is slow or overfits.
 
-    Fewer where the study has no such trial; the places left are filled with the next best of another verdict.
+    Where the study has no such trial, one with another verdict takes its place, and at last the next best.
     """
-    chosen: list[Trial] = []
+
+    def teaches(trial: Trial) -> tuple[int, int]:
+        headline = story.headline(trial)
+        place = _TEACHING.index(headline) if headline in _TEACHING else len(_TEACHING)
+        return place + (headline in _SILENT), -trial.curve.last_step  # of two alike, the longer curve
+
     leader = best(story)
-    if leader is not None:
-        chosen.append(leader)
-    diverged = [trial for trial in story.searched if trial.diverged and len(trial.curve) > 1]
-    chosen += sorted(diverged, key=lambda trial: (-trial.curve.last_step, trial.id))[:1]
-    faulty = [trial for trial in story.ranked if story.headline(trial) in _TEACHING and trial not in chosen]
-    faulty.sort(key=lambda trial: (_TEACHING.index(story.headline(trial)), -trial.curve.last_step))
-    chosen += faulty[:1]
-    for trial in story.ranked:
+    chosen = [] if leader is None else [leader]
+    readable = [trial for trial in story.searched if len(trial.curve) > 1 and trial.error is None]
+    readable.sort(key=teaches)
+    for trial in readable:
         if story.headline(trial) not in {story.headline(other) for other in chosen}:
             chosen.append(trial)
+    chosen += [trial for trial in story.ranked if trial not in chosen]
     return [trial.id for trial in chosen[:most]]
 
 

@@ -63,7 +63,7 @@ def cost_curve(
 
 def trials_table(story: Story, *, most: int = 20, colour: bool = False) -> str:
     """The best trials as a table: number, state, score, steps, cost, verdict, configuration."""
-    order = sorted(story.trials, key=lambda trial: (trial.loss, trial.id))
+    order = story.best_first
     if not order:
         return "No trials yet."
     metric = words.spelled(story.metric)
@@ -110,9 +110,8 @@ def winner_summary(story: Story, *, colour: bool = False) -> str:
     told: list[RenderableType] = [Text(""), *_winner_lines(story), Text("")]
     for number in tables.telling(story):
         told += [*_telling_curve(story, story.trial(number)), Text("")]
-    if story.advice:
-        told.append(Text("What to do next", style="bold"))
-        told.append(_bullets([sentences.advised(advice) for advice in story.advice]))
+    if moves := sentences.next_moves(story):
+        told += [Text("What to do next", style="bold"), _bullets(moves), Text("")]
     if story.report:
         told.append(Text.assemble("Report: ", (story.report, "bold cyan")))
     return _as_text(*told, colour=colour)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import Any
 
 NOTHING = "\N{EN DASH}"
 TIMES = "\N{MULTIPLICATION SIGN}"
 
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\S*")
+_FINGERPRINT = re.compile(r"[0-9a-f]{32,}")
 _SPELLED = {"valid": "validation", "val": "validation", "lr": "learning rate"}
 
 
@@ -79,6 +82,22 @@ def setting(value: Any) -> str:
     if isinstance(value, (list, tuple)):
         return ", ".join(setting(each) for each in value)
     return str(value)
+
+
+def fact(value: Any) -> str:
+    """Anything that a record may hold: times without fractions of a second, fingerprints by their beginning.
+
+    >>> fact("2026-11-23T15:13:19.969565+00:00"), fact("9f" * 32), fact([]), fact({"lr": 0.1})
+    ('2026-11-23 15:13:19', '9f9f9f9f9f9f...', 'none', 'lr 0.1')
+    """
+    if value is None:
+        return NOTHING
+    if isinstance(value, dict):
+        return configuration(value)
+    told = setting(value)
+    if _TIME.fullmatch(told):
+        return told[:19].replace("T", " ")
+    return f"{told[:12]}..." if _FINGERPRINT.fullmatch(told) else told or "none"
 
 
 def configuration(config: dict[str, Any]) -> str:

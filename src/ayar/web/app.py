@@ -106,7 +106,7 @@ def _study(story: Story) -> Response:
             "summary": sentences.summary(story),
             "states": {state.value: count for state, count in story.states.items()},
             "winner": tables.winner_row(story),
-            "advice": [sentences.advised(advice) for advice in story.advice],
+            "advice": sentences.next_moves(story),
         }
     )
 
