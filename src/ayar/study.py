@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import tempfile
+import textwrap
 import weakref
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,6 +22,7 @@ from ayar.interrupt import Interrupt
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
+from ayar.recheck.course import Course, Recheck, plan, run
 from ayar.recheck.fingerprint import fingerprint
 from ayar.records import Configuration, Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
 from ayar.report.page import render
@@ -298,6 +303,61 @@ class Study:
                     self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
                 tuning.confirm(plan)
         return self.winner()
+
+    def recheck(
+        self,
+        objective: Any,
+        *,
+        trainings: int = 40,
+        workers: int = 1,
+        progress: bool = True,
+        data: str | None = None,
+    ) -> Recheck:
+        """Whether the winner is still the best: replay it today, screen challengers, confirm the best of them.
+
+        In a world where nothing beats the winner, it is told to give way in at most 5 % of rechecks. One that was
+        stopped goes on where it stood, as long as the fingerprint is the same.
+
+        Args:
+            objective: The training, as for ``tune``, in today's world.
+            trainings: The most trainings to spend.
+            workers: Processes that train at the same time; 0 trains in this process.
+            progress: Whether to say, on standard error, what the plan costs and can see, and to show a bar.
+            data: A hash of today's data, for the fingerprint.
+
+        Raises:
+            NotInLedger: There is no winner yet.
+            BudgetError: ``trainings`` are too few to settle anything.
+            NotEnoughEvidence: The space holds nothing to compare the winner with.
+        """
+        winner = self.winner()
+        if winner is None:
+            raise NotInLedger(f"Study {self.name!r} has no winner to check yet. Tune first.")
+        course = plan(winner, self.trials(), self.space, self._metric, self.horizon, trainings)
+        code = objective if callable(objective) else None
+        begun = self._begin_recheck(course, fingerprint(data, code))
+        prints = self.notes("fingerprint")
+        before, after = prints[-1].body if prints else None, begun.body["fingerprint"]
+        if progress:
+            print(textwrap.fill(course.sentence, 79), file=sys.stderr)
+        problem = Problem(self.space, self.horizon, self.seed)
+        with self._tuning(objective, problem, workers, None, progress) as tuning:
+            found = run(course, partial(tuning.train_arms, begun.body["first"]), before, after)
+        self.note("recheck", {"begun": begun.id, **found.to_dict()})
+        return found
+
+    def _begin_recheck(self, course: Course, today: Mapping[str, Any]) -> Note:
+        """The note that a recheck starts with: seeds nobody used before. That of a stopped one, if it can go on."""
+        settled = {"course": course.to_dict(), "fingerprint": today}
+        finished = {note.body["begun"] for note in self.notes("recheck")}
+        earlier = self.notes("recheck begun")[-1:]
+        if earlier and earlier[0].id not in finished and all(earlier[0].body[k] == v for k, v in settled.items()):
+            return earlier[0]
+        # A trial uses at most one seed, so the count of a purpose's trials lies beyond all of its used seeds.
+        used = Counter(t.purpose for t in self.trials())
+        first = {purpose: used[purpose] for purpose in (Purpose.RECHECK, Purpose.CONFIRM)}
+        self.note("recheck begun", {**settled, "first": first})
+        return self.notes("recheck begun")[-1]
 
     def _sliceable(self, objective: Any) -> bool:
         """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from ayar.errors import BudgetError, ObjectiveError
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
-from ayar.records import Configuration, Metric, Move, State, config_key
+from ayar.records import Configuration, Metric, Move, State, Trial, config_key
 from ayar.run.events import Failed, Measured
 from ayar.run.local import Pool
 from ayar.search.base import Problem, Searcher
@@ -156,6 +156,25 @@ class Tuning:
         waiting = moves()
         self.display.begin()
         self._drive(lambda: next(waiting, None), phase=phase, shown=lambda: begun / len(wanted))
+
+    def train_arms(
+        self, first: Mapping[str, int], arms: Sequence[tuple[Configuration, int]], purpose: Purpose, numbers: range
+    ) -> list[list[Trial]]:
+        """Train several configurations, each up to its last step, on common seeds; gives each one's trials by seed.
+
+        Args:
+            first: For each purpose, the number in its stream that ``numbers`` count from.
+            arms: Configurations with their last steps.
+            purpose: The stream that the seeds come from.
+            numbers: Which seeds.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C came, so some are missing.
+        """
+        seeds = [trial_seed(self.problem.seed, purpose, first[purpose] + number) for number in numbers]
+        self.train([(config, seed, purpose, stop) for seed in seeds for config, stop in arms], phase=purpose.value)
+        self.interrupt.check()
+        return [[t for seed in seeds if (t := self.book.of(config, seed))] for config, _ in arms]
 
     def _drive(
         self,

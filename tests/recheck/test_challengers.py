@@ -74,6 +74,16 @@ def test_what_lies_next_to_another_is_left_out():
     assert INCUMBENT not in [c.config for c in found]
 
 
+def test_a_winner_tried_by_hand_outside_the_space_is_stepped_back_into_it():
+    outside = {**INCUMBENT, "learning_rate": 3.0}
+    found = challengers(outside, [Standing(outside, (0.1, 0.1), 5), place(0.1)], SPACE, run_sd=0.02)
+    assert [(c.origin, c.config["learning_rate"]) for c in found] == [
+        ("runner-up", 0.01),
+        ("learning_rate / 3", 1.0),
+        ("default", 0.01),
+    ]
+
+
 def test_a_runner_up_that_diverged_is_no_challenger():
     broken = Standing({**INCUMBENT, "momentum": 0.9}, (0.1, float("inf")), 5)
     assert broken.config not in [c.config for c in challengers(INCUMBENT, [place(0.1), broken], SPACE, 0.02)]

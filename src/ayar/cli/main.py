@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import ayar
-from ayar.cli import know, show, train
+from ayar.cli import know, recheck, show, train
 from ayar.errors import AyarError
 
 Command = Callable[[argparse.Namespace], int | None]
@@ -87,11 +87,11 @@ def parser() -> argparse.ArgumentParser:
     params.add_argument("trial", nargs="?", type=int, metavar="TRIAL", help="trial number (default: the winner's)")
     _study(params)
 
-    recheck = _command(commands, "recheck", know.recheck)
-    recheck.add_argument("store", metavar="STORE", help="the ledger")
-    recheck.add_argument("--trainings", type=int, default=40, help="most trainings to spend (default: 40)")
-    recheck.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
-    _study(recheck)
+    again = _command(commands, "recheck", recheck.recheck)
+    again.add_argument("store", metavar="STORE", help="the ledger")
+    again.add_argument("--trainings", type=int, default=40, help="most trainings to spend (default: 40)")
+    again.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
+    _study(again)
 
     report = _command(commands, "report", show.report)
     report.add_argument("store", metavar="STORE", help="the ledger")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ayar.records import Configuration
+from ayar.records import Configuration, config_key
 from ayar.space import Float, Int, Space
 from ayar.winner import Standing
 
@@ -37,12 +37,11 @@ def challengers(
     """
     steps = local_steps(incumbent, space)
     rivals = [Challenger(p.config, "runner-up") for p in _by_promise(incumbent, places, space, run_sd or 0.0)]
-    taken = [space.encode(config) for config in (incumbent, *(step.config for step in steps))]
+    taken = [incumbent, *(step.config for step in steps)]
     chosen = []
     for rival in [*rivals, Challenger(space.default(), "default")]:
-        point = space.encode(rival.config)
-        if all(np.linalg.norm(point - other) >= _APART for other in taken):
-            taken.append(point)
+        if all(_distance(rival.config, other, space) >= _APART for other in taken):
+            taken.append(rival.config)
             chosen.append(rival)
     return [*chosen[:1], *steps, *chosen[1:]]
 
@@ -62,11 +61,11 @@ def local_steps(incumbent: Configuration, space: Space) -> list[Challenger]:
         return []
     entry, value = space[name], incumbent[name]
     steps = []
-    for sign, factor in (("x", _STEP), ("/", 1 / _STEP)):
-        target = min(max(float(f"{value * factor:.4g}"), entry.low), entry.high)
+    for sign, direction in (("x", 1), ("/", -1)):
+        target = min(max(float(f"{value * _STEP**direction:.4g}"), entry.low), entry.high)
         if entry.size is not None:  # a grid of values: the one at or next to the target
             target = entry.from_unit(entry.to_unit(round(target) if isinstance(entry, Int) else target))
-        moved = abs(math.log(target / value)) if target > 0 else 0.0
+        moved = direction * math.log(target / value) if target > 0 else 0.0
         config = {**incumbent, name: target}
         if moved >= math.log(_STEP) / 2 and space.contains(config):
             steps.append(Challenger(config, f"{name} {sign} {math.exp(moved):.2g}"))
@@ -95,7 +94,15 @@ def _name_to_step(incumbent: Configuration, space: Space) -> str | None:
 def _by_promise(incumbent: Configuration, places: Sequence[Standing], space: Space, run_sd: float) -> list[Standing]:
     """Runners-up: those as good as the best, the most distant from the incumbent first; then the others by rank."""
     finite = [p for p in places if math.isfinite(p.mean)]
-    here = space.encode(incumbent)
     as_good = [p for p in finite if p.mean <= finite[0].mean + run_sd]
-    as_good.sort(key=lambda p: -float(np.linalg.norm(space.encode(p.config) - here)))
+    as_good.sort(key=lambda p: -_distance(p.config, incumbent, space))
     return [*as_good, *(p for p in finite if p not in as_good)]
+
+
+def _distance(one: Configuration, other: Configuration, space: Space) -> float:
+    """Distance in the unit cube; infinite where one that was tried by hand lies outside the space."""
+    if config_key(one) == config_key(other):
+        return 0.0
+    if not (space.contains(one) and space.contains(other)):
+        return math.inf
+    return float(np.linalg.norm(space.encode(one) - space.encode(other)))

@@ -78,7 +78,7 @@ class Course:
         power = "How small a gain it can see isn't known before the first runs."
         if self.pair_sd is not None:
             seen = self.looks[-1].resolution * self.pair_sd
-            power = f"A gain of {seen:.3g} is seen with 80 % probability, once its challenger is screened in."
+            power = f"A gain of {seen:.3g} is seen with 80 % probability, once the screening lets it through."
         return (
             f"At most {self.trainings} trainings: {len(self.challengers)} challengers and the winner on "
             f"{SCREEN_SEEDS} seeds each, then up to {self.looks[-1].pairs} fresh pairs. {power}"
@@ -303,7 +303,7 @@ class _Findings:
     def words(self, decision: Decision) -> str:
         """The conclusion in words."""
         resolution, count = self.resolution, len(self.screened)
-        seen = "" if resolution is None else f" A gain above {resolution:.3g} would have been seen with 80 %."
+        seen = "" if resolution is None else f" A gain of {resolution:.3g} would have been seen with about 80 %."
         if self.best is None or not np.isfinite(self.confirmed).all():
             gain = ""
         else:
