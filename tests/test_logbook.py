@@ -73,6 +73,21 @@ def test_events_of_workers_are_written_down_like_told_measurements(book, ledger,
     assert ledger.trials(study) == book.trials
 
 
+def test_the_untrained_net_measured_again_after_a_restart_is_on_record_once(book):
+    move = book.start({"x": 1}, 11, Purpose.SEARCH, 3)
+    for _ in range(2):
+        book.record(Measured(move.trial, 0, 0.1, {"error": 0.9}))
+    book.record(Measured(move.trial, 1, 0.1, {"error": 0.8}))
+    assert [m.step for m in book.trials[0].curve] == [0, 1]
+
+
+def test_a_training_that_measures_every_tenth_step_may_pass_the_step_where_it_was_to_stop(book):
+    move = book.start({"x": 1}, 11, Purpose.SEARCH, 3)
+    book.record(Measured(move.trial, 10, 0.1, {"error": 0.9}))
+    book.record(Finished(move.trial, ended=False))
+    assert (book.trials[0].curve.last_step, book.trials[0].state) == (10, State.COMPLETED)
+
+
 def test_a_trial_paused_early_can_go_on(book):
     move = book.start({"x": 1}, 11, Purpose.SEARCH, 5)
     book.record(Measured(move.trial, 1, 0.5, {"error": 0.3}))

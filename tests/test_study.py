@@ -287,6 +287,13 @@ def test_an_attempt_by_hand_is_on_record_and_not_paid_twice():
     assert first.purpose is Purpose.ATTEMPT
 
 
+def test_an_attempt_may_look_beyond_the_ends_of_a_range():
+    study = Study(space=SPACE, minimize="error")
+    assert study.attempt(train, y=10).config["y"] == 10.0
+    with pytest.raises(SpaceError, match="'high'"):
+        study.attempt(train, y="high")
+
+
 def test_the_test_set_is_opened_once_and_again_only_with_a_reason():
     study = Study(space=SPACE, minimize="error")
     with pytest.raises(NotInLedger, match="no winner on fresh seeds"):

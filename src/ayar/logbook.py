@@ -73,6 +73,11 @@ class Logbook:
             metrics = dict(row)
             step, cost_s = metrics.pop("step", move.stop_step), metrics.pop("cost_s", 0.0)
             new.append(self._metric.measurement(step, cost_s, metrics))
+            if new[-1].step > move.stop_step:
+                raise MoveError(
+                    f"Trial {trial.id} is to stop at step {move.stop_step}, but step {new[-1].step} was told. "
+                    "Tell steps start_step + 1 to stop_step."
+                )
         self._append(trial, new)
         trial = self._trials[trial.id]
         if error is not None or ended or trial.diverged or trial.curve.last_step >= move.stop_step:
@@ -83,6 +88,8 @@ class Logbook:
         trial = self._trials[event.trial]
         match event:
             case Measured():
+                if len(trial.curve) and event.step <= trial.curve.last_step:
+                    return  # the untrained net, measured again after a restart
                 self._append(trial, [self._metric.measurement(event.step, event.cost_s, event.metrics)])
             case Finished():
                 self._close(trial, ended=event.ended)
@@ -94,11 +101,6 @@ class Logbook:
             curve = trial.curve.extended(new)
         except ValueError as error:
             raise MoveError(f"Trial {trial.id} stands at step {trial.curve.last_step}. {error}") from None
-        if curve.last_step > trial.target_step:
-            raise MoveError(
-                f"Trial {trial.id} is to stop at step {trial.target_step}, but step {curve.last_step} was told. "
-                "Tell steps start_step + 1 to stop_step."
-            )
         if new:
             self._ledger.add_measurements(self._study, trial.id, new)
             self._trials[trial.id] = replace(trial, curve=curve)

@@ -14,8 +14,7 @@ from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.records import Configuration, Metric, Move, State, Trial, config_key
-from ayar.run.events import Failed, Measured
-from ayar.run.local import Pool
+from ayar.run.events import Failed, Measured, Pool
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import Plan, others, ranked, search_steps, standings

@@ -178,8 +178,8 @@ def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, k
     The target decides the kind of task. Text names classes. So do whole numbers with at most 20 different
     values, or exactly 0 ... C-1 or 1 ... C with on average five rows each. Everything else is regression.
 
-    Parts of the split that the source does not fix are drawn once from ``seed``, class by class: 64 % train,
-    16 % validation, 20 % test. They come from rows of no part, or where all have one, from the train part.
+    Parts of the split that the source does not fix are drawn once from ``seed``, class by class: 60 % train,
+    20 % validation, 20 % test. They come from rows of no part, or where all have one, from the train part.
 
     Args:
         source: Name of a built-in task, or path of a file.

@@ -331,6 +331,15 @@ def obstacle(name: str, entries: Mapping[str, Entry], config: Mapping[str, Any])
     return None
 
 
+def canonical(entry: Axis | Fixed, value: Any, *, outside: bool = False) -> Any:
+    """The value as the entry writes it; ``outside`` lets numbers beyond the ends of a range pass."""
+    if outside and isinstance(entry, Float | Int):
+        number = float(_number(value, "the value")) if isinstance(entry, Float) else _whole(value, "the value")
+        if not entry.low <= number <= entry.high:
+            return number
+    return entry.canonical(value)
+
+
 def any_of(values: Sequence[Scalar]) -> str:
     """Values in words: ``'sgd' or 'adam'``."""
     return " or ".join(map(repr, values))

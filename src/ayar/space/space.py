@@ -43,6 +43,7 @@ from ayar.space.hyperparameters import (
     PerLayer,
     Scalar,
     any_of,
+    canonical,
     obstacle,
     plain,
     same,
@@ -174,17 +175,21 @@ class Space:
         """Each hyperparameter's default; the first candidate where candidates are given."""
         return self.complete({})
 
-    def complete(self, partial: Mapping[str, Any]) -> Configuration:
+    def complete(self, partial: Mapping[str, Any], *, outside: bool = False) -> Configuration:
         """The default configuration with these values put in.
 
         Hyperparameters that thereby become active take their defaults, those that become inactive are dropped.
         One value given for a PerLayer is every layer's. Where there are candidates: the first that agrees.
 
+        Args:
+            partial: Values by name.
+            outside: Take numbers beyond the ends of a Float or an Int, too: a person may look what happens there.
+
         Raises:
             SpaceError: A name is unknown, a value does not fit, or it is given for an inactive hyperparameter.
         """
         if self.candidates is None:
-            return self._settle(partial, fill=self.names)
+            return self._settle(partial, fill=self.names, outside=outside)
         self._check_names(partial)
         for candidate in self.candidates:
             if all(name in candidate and _agree(value, candidate[name]) for name, value in partial.items()):
@@ -218,7 +223,7 @@ class Space:
             return _copy(self.candidates[rng.integers(len(self.candidates))])
         return self.decode(rng.random(self.dimensions))
 
-    def _settle(self, given: Mapping[str, Any], fill: Collection[str]) -> Configuration:
+    def _settle(self, given: Mapping[str, Any], fill: Collection[str], *, outside: bool = False) -> Configuration:
         """``given`` in canonical form and order; what is missing takes its default if ``fill`` allows it."""
         if not isinstance(given, Mapping):
             raise SpaceError(f"A configuration is a dict of hyperparameters and values, got {given!r}.")
@@ -232,12 +237,12 @@ class Space:
                 raise SpaceError(f"{name}: it is active here but missing; complete(...) fills in defaults.")
             else:
                 with speaking_of(name):
-                    config[name] = self._value(entry, given.get(name, entry.default), config)
+                    config[name] = self._value(entry, given.get(name, entry.default), config, outside)
         return config
 
-    def _value(self, entry: Entry, value: Any, config: Configuration) -> Any:
+    def _value(self, entry: Entry, value: Any, config: Configuration, outside: bool) -> Any:
         if not isinstance(entry, PerLayer):
-            return entry.canonical(value)
+            return canonical(entry, value, outside=outside)
         layers = config[entry.layers]
         value = plain(value)
         values = value if isinstance(value, list) else [value] * layers
@@ -246,7 +251,7 @@ class Space:
                 f"{values!r} has {len(values)} values for {entry.layers}={layers}: give one value for each layer, "
                 f"or one for all."
             )
-        return [entry.element.canonical(item) for item in values]
+        return [canonical(entry.element, item, outside=outside) for item in values]
 
     def _check_names(self, given: Iterable[str]) -> None:
         for name in given:
