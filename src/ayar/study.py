@@ -248,10 +248,10 @@ class Study:
     def attempt(self, objective: Any, **values: Any) -> Trial:
         """Train one configuration chosen by hand up to the horizon, on the record; the default fills the gaps.
 
-        All attempts share one seed, so their curves differ by the values alone. An attempt that was made before is
+        A number may lie outside its range: looking what happens there is what a person's attempt is for. All attempts share one seed, so their curves differ by the values alone. An attempt that was made before is
         not paid twice: its trial is handed back.
         """
-        config = self.space.complete(values)
+        config = self.space.complete(values, outside=True)
         seed = trial_seed(self.seed, Purpose.ATTEMPT, 0)
         with self._tuning(objective, Problem(self.space, self.horizon, self.seed), 0, None, False) as tuning:
             tuning.train([(config, seed, Purpose.ATTEMPT, self.horizon)], phase="attempt")
