@@ -9,14 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
-from typing import Any
-
-from jinja2 import Environment, StrictUndefined
-from markupsafe import Markup, escape
+from typing import TYPE_CHECKING, Any
 
 from ayar.records import ScoreKind, State, Trial, Winner
 from ayar.report import charts, sentences, tables, words
 from ayar.report.tables import Story
+
+if TYPE_CHECKING:
+    from jinja2 import Template
+    from markupsafe import Markup
 
 _MOST_ROWS = 500
 
@@ -30,7 +31,7 @@ def render(story: Story, *, live: str | None = None) -> str:
             every two seconds and renews itself. None: a file, which opens no connection at all.
     """
     colour = charts.colours(story)
-    page: str = _template().render(
+    return _template().render(
         story=story,
         metric=words.spelled(story.metric),
         summary=sentences.summary(story),
@@ -52,7 +53,6 @@ def render(story: Story, *, live: str | None = None) -> str:
         version=live or "",
         live=live is not None,
     )
-    return page
 
 
 def policy(*, live: bool = False) -> str:
@@ -239,6 +239,8 @@ def _hash(text: str) -> str:
 
 def _with_code(text: str) -> Markup:
     """What stands between backticks as code; everything escaped."""
+    from markupsafe import Markup, escape
+
     pieces = text.split("`")
     if len(pieces) % 2 == 0:
         return escape(text)
@@ -253,7 +255,9 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _template() -> Any:
+def _template() -> Template:
+    from jinja2 import Environment, StrictUndefined  # here, so that commands without a page start sooner
+
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["code"] = _with_code
     return environment.from_string(_asset("report.html.j2"))
