@@ -70,10 +70,10 @@ def test_class_names_are_those_of_the_source():
 
 def test_the_split_has_the_documented_shares_in_every_class(npz):
     task = load_task(npz(X=np.arange(1000.0)[:, None], y=np.repeat(["rare", "often"], [100, 900])))
-    assert (len(task.data.X_train), len(task.data.X_valid), task.sealed.n) == (640, 160, 200)
+    assert (len(task.data.X_train), len(task.data.X_valid), task.sealed.n) == (600, 200, 200)
     assert task.data.class_names == ("often", "rare")
-    assert np.sum(task.data.y_train == 1) == 64
-    assert np.sum(task.data.y_valid == 1) == 16
+    assert np.sum(task.data.y_train == 1) == 60
+    assert np.sum(task.data.y_valid == 1) == 20
 
 
 def test_the_same_seed_gives_the_same_split_and_another_seed_another(npz):
@@ -104,10 +104,10 @@ def test_given_parts_are_kept_to_the_row(npz):
 @pytest.mark.parametrize(
     ("parts", "sizes"),
     [
-        ({"train_idx": 60}, (60, 18, 22)),  # the other 40 rows are shared 16 : 20, class by class
+        ({"train_idx": 60}, (60, 20, 20)),  # the other 40 rows are shared out in halves
         ({"train_idx": 60, "valid_idx": 20}, (60, 20, 20)),
         ({"train_idx": 80, "valid_idx": 20}, (60, 20, 20)),  # nothing is left: the test part comes out of train
-        ({"train_idx": 100}, (64, 16, 20)),
+        ({"train_idx": 100}, (60, 20, 20)),
     ],
 )
 def test_only_missing_parts_are_drawn(npz, parts, sizes):

@@ -288,7 +288,7 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
 
 
 def _shared_out(rows: np.ndarray, parts: list[str]) -> dict[str, np.ndarray]:
-    """``rows`` cut into ``parts`` by their shares, at least one row each: the last part first, the first what is left."""
+    """``rows`` cut into ``parts`` by their shares, at least one row each; the first gets what is left."""
     total = sum(SHARES[part] for part in parts)
     shared = {}
     for part in reversed(parts[1:]):
