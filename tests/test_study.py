@@ -317,8 +317,8 @@ def test_a_trial_trained_elsewhere_can_be_added():
     config = {**SPACE.default(), "x": 0.4}
     added = study.add(config, [{"step": 1, "error": 0.5}, {"step": 2, "error": 0.4}])
     assert (added.loss, added.state) == (0.4, State.COMPLETED)
-    with pytest.raises(SpaceError, match="x"):
-        study.add({**config, "x": 7.0}, [])
+    with pytest.raises(SpaceError, match="'z'"):
+        study.add({**config, "z": 7.0}, [])
 
 
 SLOW = textwrap.dedent("""

@@ -183,10 +183,12 @@ class Study:
     ) -> Trial:
         """Record a trial that was trained elsewhere; its measurements as for ``tell``.
 
+        The default stands for hyperparameters that the configuration leaves out; numbers may lie outside the space.
+
         Raises:
-            SpaceError: The configuration isn't in the space.
+            SpaceError: The configuration has a hyperparameter that the space lacks, or a value it can't take.
         """
-        self.space.check(config)
+        config = self.space.complete(config, outside=True)
         rows = list(measurements)
         last = max((int(row.get("step", self.horizon)) for row in rows), default=0)
         index = sum(t.purpose is purpose for t in self.trials())
@@ -248,7 +250,8 @@ class Study:
     def attempt(self, objective: Any, **values: Any) -> Trial:
         """Train one configuration chosen by hand up to the horizon, on the record; the default fills the gaps.
 
-        A number may lie outside its range: looking what happens there is what a person's attempt is for. All attempts share one seed, so their curves differ by the values alone. An attempt that was made before is
+        A number may lie outside its range: looking what happens there is what a person's attempt is for. All
+        attempts share one seed, so their curves differ by the values alone. An attempt that was made before is
         not paid twice: its trial is handed back.
         """
         config = self.space.complete(values, outside=True)

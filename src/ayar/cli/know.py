@@ -1,18 +1,41 @@
-"""Commands about what was learned: ``explain``, ``recheck``, ``import``."""
+"""Commands about what was learned: ``explain``, ``import``."""
 
 from __future__ import annotations
 
 import argparse
 import json
+from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+import numpy as np
+
+from ayar.cli import words
 from ayar.cli.output import say, say_json
 from ayar.cli.sources import reopen
 from ayar.errors import LedgerError, NotEnoughEvidence
+from ayar.intuition.importance import importance
+from ayar.intuition.response import good_range
 from ayar.seeds import Purpose
 from ayar.space import Space
 from ayar.study import Study
+
+
+def explain(args: argparse.Namespace) -> None:
+    """Say which hyperparameters mattered, how sure that is, and in which ranges the good trials lie.
+
+    Example: ayar explain digits.db
+    """
+    study = reopen(args.store, args.study).study
+    trials = [t for t in study.trials() if t.purpose is Purpose.SEARCH]
+    found = importance(trials, study.space, rng=np.random.default_rng(study.seed))
+    ranges = {}
+    for each in found:
+        with suppress(NotEnoughEvidence):  # too few good trials had a value for it: nothing is said of its range
+            ranges[each.name] = good_range(trials, study.space, each.name)
+    if args.json:
+        say_json({"importance": found, "ranges": ranges})
+    else:
+        say(words.importance_table(found, ranges, len(trials)))
 
 
 def import_(args: argparse.Namespace) -> None:
@@ -33,8 +56,11 @@ def import_(args: argparse.Namespace) -> None:
     study = Study(
         args.store,
         space=Space.from_dict(spec["space"]),
-        **{"maximize" if spec["maximize"] else "minimize": spec["metric"]},
-        **{key: spec[key] for key in ("horizon", "searcher", "seed")},
+        minimize=None if spec["maximize"] else spec["metric"],
+        maximize=spec["metric"] if spec["maximize"] else None,
+        horizon=spec["horizon"],
+        searcher=spec["searcher"],
+        seed=spec["seed"],
         name=name,
     )
     if study.trials():

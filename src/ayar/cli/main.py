@@ -47,7 +47,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
 
     tune = _command(commands, "tune", train.tune)
-    tune.add_argument("source", nargs="?", help="digits, wine, ...; FILE.csv; FILE.npz; FILE.py:FUNCTION; or a ledger")
+    tune.add_argument("source", nargs="?", help="digits, ...; FILE.csv; FILE.npz; FILE.py:FUNCTION; or a ledger")
     tune.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
     tune.add_argument("--store", metavar="FILE", help="the ledger (default: NAME.db)")
     tune.add_argument("--report", metavar="FILE", help="write an HTML report at the end")
@@ -61,8 +61,8 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
     tune.add_argument("--searcher", help="how to search (default: auto)")
     tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")
-    tune.add_argument("--confirm", type=float, default=0.3, help="share of the budget for fresh seeds (default: 0.3)")
-    tune.add_argument("--step-timeout", type=float, metavar="S", help="seconds a step may take before it counts as hung")
+    tune.add_argument("--confirm", type=float, default=0.3, help="share for fresh seeds (default: 0.3)")
+    tune.add_argument("--step-timeout", type=float, metavar="SECONDS", help="seconds after which a step counts as hung")
     _study(tune)
 
     attempt = _command(commands, "try", train.attempt)
@@ -79,7 +79,7 @@ def parser() -> argparse.ArgumentParser:
     for name, function in (("curves", show.curves), ("diagnose", show.diagnose)):
         command = _command(commands, name, function)
         command.add_argument("store", metavar="STORE", help="the ledger")
-        command.add_argument("trials", nargs="*", type=int, metavar="TRIAL", help="trial numbers (default: the telling ones)")
+        command.add_argument("trials", nargs="*", type=int, metavar="TRIAL", help="default: the telling ones")
         _study(command)
 
     params = _command(commands, "params", show.params)
@@ -105,8 +105,8 @@ def parser() -> argparse.ArgumentParser:
 
     export = _command(commands, "export", show.export)
     export.add_argument("store", metavar="STORE", help="the ledger")
-    export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json or .jsonl (default: CSV to the terminal)")
-    export.add_argument("--what", choices=["trials", "measurements", "best", "study"], default="trials", help="default: trials")
+    export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json or .jsonl (default: CSV, printed)")
+    export.add_argument("--what", choices=["trials", "measurements", "best", "study"], default="trials")
     _study(export)
 
     import_ = _command(commands, "import", know.import_)
@@ -116,13 +116,14 @@ def parser() -> argparse.ArgumentParser:
     return root
 
 
-def _command(commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Command) -> argparse.ArgumentParser:
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Command
+) -> argparse.ArgumentParser:
     """One command; its function's docstring is its help: the first line what it does, the last an example."""
     text = inspect.cleandoc(run.__doc__ or "")
     summary, _, rest = text.partition("\n")
-    command = commands.add_parser(
-        name, help=summary, description=summary, epilog=rest.strip(), formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+    raw = argparse.RawDescriptionHelpFormatter
+    command = commands.add_parser(name, help=summary, description=summary, epilog=rest.strip(), formatter_class=raw)
     command.set_defaults(command=run)
     command.add_argument("--json", action="store_true", help="print JSON for programs instead of words")
     return command

@@ -1,4 +1,4 @@
-"""Commands that show what a ledger knows: ``best``, ``curves``, ``diagnose``, ``params``, ``report``, ``serve``, ``export``."""
+"""Commands that show what a ledger knows: ``best``, ``curves``, ``diagnose``, ``params``, ``report``, ``export`` ..."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def diagnose(args: argparse.Namespace) -> None:
     study = reopen(args.store, args.study).study
     story = study.story()
     chosen = [_trial(study, number) for number in args.trials or telling(story)]
-    found = {t.id: (story.verdicts.get(t.id, ()), advise(story.verdicts.get(t.id, ()), t.config, study.space)) for t in chosen}
+    found = {}
+    for trial in chosen:
+        verdicts = story.verdicts.get(trial.id, ())
+        found[trial.id] = (verdicts, advise(verdicts, trial.config, study.space))
     if args.json:
         say_json({number: {"verdicts": verdicts, "advice": advice} for number, (verdicts, advice) in found.items()})
     else:
@@ -144,7 +147,7 @@ def serve(args: argparse.Namespace) -> None:
 
     Example: ayar serve digits.db --port 8080
     """
-    from ayar.web import serve as run_server
+    from ayar.web.app import serve as run_server
 
     reopen(args.store, args.study).study.close()
 
@@ -212,7 +215,7 @@ def study_rows(study: Study) -> list[dict[str, Any]]:
                 "ended": t.ended,
                 # JSON has no NaN: what isn't finite is written as text, which float() reads back.
                 "measurements": [
-                    {"step": m.step, "cost_s": m.cost_s, **{k: v if isfinite(v) else str(v) for k, v in m.metrics.items()}}
+                    {"step": m.step, "cost_s": m.cost_s, **{k: _in_json(v) for k, v in m.metrics.items()}}
                     for m in t.curve
                 ],
             }
@@ -221,14 +224,16 @@ def study_rows(study: Study) -> list[dict[str, Any]]:
     ]
 
 
+def _in_json(value: float) -> float | str:
+    return value if isfinite(value) else str(value)
+
+
 def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     text = io.StringIO()
     writer = csv.DictWriter(text, columns, lineterminator="\n")
     writer.writeheader()
-    writer.writerows(
-        {k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()} for row in rows
-    )
+    writer.writerows({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()} for row in rows)
     return text.getvalue()
 
 

@@ -90,7 +90,7 @@ class Source:
             return default_space(self.task.data)
         space = getattr(self.module, "space", None)
         if not isinstance(space, Space):
-            raise SpaceError(f"{self.word}: put space = ayar.Space(...) beside the function, or give --space FILE.toml.")
+            raise SpaceError(f"{self.word}: put space = ayar.Space(...) beside the function, or give --space FILE.")
         return space
 
     def facts(self) -> dict[str, Any]:
@@ -130,8 +130,8 @@ def remember(study: Study, source: Source) -> Opened:
     before = known[-1].body["facts"]
     if before.get("split hash") != facts.get("split hash"):
         raise DataError(
-            f"{study.store} was tuned on other data than {source.word} holds now (split {str(before.get('split hash'))[:8]}, "
-            f"now {str(facts.get('split hash'))[:8]}). Scores of different data can't be compared: use a new --store."
+            f"{study.store} was tuned on {known[-1].body['word']} as it was; {source.word} holds other data now. "
+            "Scores on different data can't be compared: use a new --store."
         )
     return Opened(study, source, facts)
 

@@ -12,11 +12,10 @@ from ayar.cli import words
 from ayar.cli.output import say, say_json
 from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.curves.advice import Attempt, try_next
-from ayar.errors import AyarError, ObjectiveError, SpaceError
-from ayar.records import Score, ScoreKind, Trial, Winner
+from ayar.errors import ObjectiveError, SpaceError
 from ayar.recheck.fingerprint import fingerprint
+from ayar.records import Score, ScoreKind, Trial
 from ayar.report import terminal
-from ayar.report.tables import json_safe
 from ayar.seeds import Purpose
 from ayar.study import Study
 
@@ -62,7 +61,9 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
             raise ObjectiveError("Say what to tune: a task (digits), a .csv or .npz, FILE.py:FUNCTION, or a ledger.")
         opened = reopen(store, args.study)
         if not opened.source.word:
-            raise ObjectiveError(f"{store} doesn't say what its study trains. Give the source: ayar tune SOURCE --store {store}")
+            raise ObjectiveError(
+                f"{store} doesn't say what its study trains. Give the source: ayar tune SOURCE --store {store}"
+            )
         return remember(opened.study, opened.source)
     given = Source(source, args.target, args.seed)
     if args.maximize is None and args.minimize is None and given.is_function:
@@ -104,8 +105,16 @@ def attempt(args: argparse.Namespace) -> None:
     tried = [Attempt(t.config[name], v[0].name, t.loss) for t in made if name in t.config and (v := verdicts[t.id])]
     advice = try_next(name, tried, study.space) if name is not None and tried else None
     if args.json:
-        say_json({"trial": trial.id, "config": trial.config, "state": trial.state, "loss": trial.loss,
-                  "verdicts": verdicts[trial.id], "advice": advice})
+        say_json(
+            {
+                "trial": trial.id,
+                "config": trial.config,
+                "state": trial.state,
+                "loss": trial.loss,
+                "verdicts": verdicts[trial.id],
+                "advice": advice,
+            }
+        )
         return
     say(words.attempts(study.story(), trial.id, [t.id for t in made], name, advice))
 
@@ -153,8 +162,15 @@ def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
     if report is not None:
         study.report(report, facts=opened.facts)
     if as_json:
-        say_json({"study": study.name, "store": story.store, "winner": story.winner, "report": report,
-                  "trials": len(story.trials)})
+        say_json(
+            {
+                "study": study.name,
+                "store": story.store,
+                "winner": story.winner,
+                "report": report,
+                "trials": len(story.trials),
+            }
+        )
         return
     for warning in opened.facts.get("warnings", ()):
         say(f"note: {warning}")

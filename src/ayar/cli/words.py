@@ -6,6 +6,8 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ayar.intuition.importance import Importance
+from ayar.intuition.response import GoodRange
 from ayar.records import Advice, Trial
 from ayar.report import sentences, tables, words
 from ayar.report.tables import Story
@@ -64,7 +66,10 @@ def _attempt_line(story: Story, trial: Trial, name: str | None, last: int) -> st
 
 def parameters_table(rows: Sequence[Mapping[str, Any]], trial: int) -> str:
     """Every W[l] and b[l] of a net, one a line, with the totals."""
-    lines = [f"Parameters of trial {trial}", f"{'name':<7} {'shape':>12} {'count':>10} {'size':>9}  initialisation; decided by"]
+    lines = [
+        f"Parameters of trial {trial}",
+        f"{'name':<7} {'shape':>12} {'count':>10} {'size':>9}  initialisation; decided by",
+    ]
     for row in rows:
         shape = " x ".join(map(str, row["shape"]))
         decided = ", ".join(row["decided_by"]) or "the data"
@@ -75,6 +80,25 @@ def parameters_table(rows: Sequence[Mapping[str, Any]], trial: int) -> str:
     count, size = sum(r["count"] for r in rows), sum(r["bytes"] for r in rows)
     lines.append(f"{'all':<7} {'':>12} {count:>10,} {words.size(size):>9}")
     return "\n".join(lines)
+
+
+def importance_table(found: Sequence[Importance], ranges: Mapping[str, GoodRange], trials: int) -> str:
+    """Hyperparameters by importance, with intervals, and where the best quarter of the trials lies."""
+    lines = [
+        f"What mattered in {trials} trials: share of the differences between them (95 % interval)",
+        f"{'hyperparameter':<16} {'share':>6} {'interval':>13} {'if good':>8}  good values",
+    ]
+    for each in found:
+        good = ranges.get(each.name)
+        place = "too few good trials to say"
+        if good is not None and good.low is not None and good.high is not None:
+            place = f"{words.setting(good.low)} to {words.setting(good.high)}"
+        elif good is not None:
+            place = ", ".join(words.setting(value) for value in dict.fromkeys(good.values))
+        interval = f"{each.low:.0%} to {each.high:.0%}"
+        lines.append(f"{each.name:<16} {each.share:>6.0%} {interval:>13} {each.good_share:>8.0%}  {place}")
+    lines.append("'if good': its share among the best quarter of the trials alone.")
+    return "\n".join(folded(line) for line in lines)
 
 
 def folded(text: str) -> str:

@@ -43,14 +43,16 @@ def _by_trial(rows: Rows) -> dict[int, Rows]:
 def _trial(row: Any, move: Any | None, over: Rows, measured: Rows) -> Trial:
     curve = _curve(measured)
     ending = over[-1] if over and move is not None and over[-1].move == move.id else None
-    paused = move is None or (ending is not None and not ending.ended and ending.error is None)
+    target_step = curve.last_step if move is None else move.stop_step
+    if ending is not None and not ending.ended and ending.error is None:
+        target_step = curve.last_step
     return Trial(
         id=row.trial,
         config=json.loads(row.config),
         seed=row.seed,
         purpose=Purpose(row.purpose),
         curve=curve,
-        target_step=curve.last_step if paused else move.stop_step,
+        target_step=target_step,
         ended=ending is not None and ending.ended,
         error=None if ending is None else ending.error,
         waste_s=math.fsum(each.waste_s for each in over),
