@@ -5,7 +5,7 @@ by intervention: a learning rate is *ok* when its mean end loss over the seeds l
 of the best one's; otherwise it is *low* or *high* by its side of the best one.
 
 The thresholds were fitted to ``FITTED`` and fixed before ``HELD_OUT`` was trained for the first time.
-``python benchmarks/curve_verdicts.py`` repeats everything in a few minutes on one core.
+``python benchmarks/curve_verdicts.py`` repeats everything in about five minutes on an idle core.
 """
 
 from __future__ import annotations
@@ -224,9 +224,10 @@ class Quality:
 def quality(labels: Sequence[str], said: Sequence[str]) -> Quality:
     """Compare what was said with the labels found by intervention."""
     label, word = np.array(labels), np.array(said)
+    hits = {k: int(((label == k) & (word == k)).sum()) for k in ("low", "ok", "high")}
     return Quality(
-        recall={k: float((word[label == k] == k).mean()) for k in ("low", "ok", "high")},
-        precision={k: float((label[word == k] == k).mean()) for k in ("low", "ok", "high")},
+        recall={k: hits[k] / max(1, int((label == k).sum())) for k in hits},
+        precision={k: hits[k] / max(1, int((word == k).sum())) for k in hits},
         wrong=int((((label == "low") & (word == "high")) | ((label == "high") & (word == "low"))).sum()),
         runs=len(label),
     )

@@ -78,7 +78,7 @@ class _Reading:
         paused: The curve stops before the horizon.
         annealed: The learning rate had come down to a tenth or less when the curve ended.
         valid: The validation loss; None where it was not measured, or not well.
-        siblings: The same metric of other runs, up to this one's last step.
+        rival: The same metric of the sibling that is best at this curve's last step; None without one.
     """
 
     line: _Line
@@ -87,7 +87,7 @@ class _Reading:
     paused: bool
     annealed: bool
     valid: _Line | None
-    siblings: tuple[_Line, ...]
+    rival: _Line | None
 
     @property
     def signals(self) -> Signals:
@@ -147,7 +147,8 @@ def _read(curve: Curve, siblings: Sequence[Curve], horizon: int | None, late: fl
     points, last = line.signals.points, line.signals.steps[1]
     validation = "valid_loss" if "valid_loss" in measured else "loss"
     valid = line if validation == metric else _Line.of(curve, validation)
-    others = [_Line.of(sibling, metric, last) for sibling in siblings if sibling.last_step >= last]
+    as_long = [sibling for sibling in siblings if sibling.last_step >= last]
+    rival = min(as_long, key=lambda sibling: _end(sibling, metric, last), default=None)
     return _Reading(
         line=line,
         metric=metric,
@@ -156,8 +157,17 @@ def _read(curve: Curve, siblings: Sequence[Curve], horizon: int | None, late: fl
         paused=horizon is not None and curve.last_step < horizon,
         annealed=late is not None and late <= 0.1,
         valid=valid if _is_readable(valid) else None,
-        siblings=tuple(other for other in others if _is_readable(other)),
+        rival=None if rival is None or math.isinf(_end(rival, metric, last)) else _Line.of(rival, metric, last),
     )
+
+
+def _end(curve: Curve, metric: str, last_step: int) -> float:
+    """Where a curve stands at a step, as the median of a tenth of its points; infinite where that cannot be read."""
+    steps, values = curve.metric(metric)
+    values = values[steps <= last_step]
+    if len(values) < MIN_POINTS or not np.isfinite(values).all():
+        return math.inf
+    return float(np.median(values[-max(3, len(values) // 10) :]))
 
 
 def _is_readable(line: _Line) -> bool:
@@ -191,8 +201,7 @@ def _diverging(r: _Reading) -> Verdict | None:
 
 def _ends_higher(r: _Reading) -> Verdict | None:
     """Judged at the end, not by who leads early: an early lead favours learning rates that are too high."""
-    rival = min(r.siblings, key=lambda sibling: sibling.signals.end, default=None)
-    s, start = r.signals, r.line.values[0]
+    s, start, rival = r.signals, r.line.values[0], r.rival
     if rival is None or not s.moved or s.regress >= 1 or start <= rival.signals.end:
         return None
     difference = s.end - rival.signals.end
@@ -203,12 +212,14 @@ def _ends_higher(r: _Reading) -> Verdict | None:
     fell = r.line.first_at(nine_tenths)
     if fell > rival.first_at(nine_tenths):
         return None
-    return r.verdict(
+    verdict = r.verdict(
         "fast but ends higher",
         "The loss falls as fast as that of the best other run, then stays above it: the steps are too long to settle.",
         Evidence("deficit", deficit, 0.05),
         steps=(int(fell), s.steps[1]),
     )
+    # A curve that is no more restless than its rival may end higher for another reason: a smaller net, say.
+    return verdict if s.tvr > rival.signals.tvr else dataclasses.replace(verdict, confidence=Confidence.WEAK)
 
 
 def _too_high(r: _Reading) -> Verdict | None:
