@@ -34,7 +34,7 @@ def changes(name, confidence=Confidence.MEDIUM, config=CONFIG, space=SPACE):
     [
         ("diverging", "strong", {"learning_rate": 0.01}),
         ("too high", "medium", {"learning_rate": 0.0333}),
-        ("fast but ends higher", "strong", {"learning_rate": 0.0333}),
+        ("fast but ends higher", "weak", {"learning_rate": 0.0333}),
         ("too slow", "weak", {"learning_rate": 0.3}),
         ("too slow", "strong", {"learning_rate": 1.0}),
         ("needs more iterations", "medium", {"iterations": 100}),
@@ -57,6 +57,12 @@ def test_advice_follows_the_order_of_the_verdicts():
     both = [verdict("too slow"), verdict("overfitting")]
 
     assert [a.verdict for a in advise(both, CONFIG, SPACE)] == ["too slow", "overfitting", "overfitting"]
+
+
+def test_two_verdicts_on_one_hyperparameter_give_one_move():
+    both = [verdict("fast but ends higher"), verdict("too high", Confidence.STRONG)]
+
+    assert [a.changes for a in advise(both, CONFIG, SPACE)] == [{"learning_rate": 0.0333}]
 
 
 def test_a_value_outside_the_space_is_clipped_and_reported():

@@ -42,19 +42,21 @@ class Attempt:
 
 
 def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> list[Advice]:
-    """The moves that follow from verdicts, in their order; none for a hyperparameter that ``config`` lacks.
+    """The moves that follow from verdicts, in their order, one at most for each hyperparameter.
+
+    There is none for a hyperparameter that ``config`` lacks.
 
     >>> slow = Verdict("too slow", Confidence.MEDIUM, "It falls slowly.")
     >>> advise([slow], {"lr": 0.01}, Space(lr=Float(1e-4, 1.0, log=True)))[0].changes
     {'lr': 0.03}
     """
-    moves = []
+    moves: dict[str, Advice] = {}
     for verdict in verdicts:
         for role, change, because in _wishes(verdict):
             name = next((name for name in ROLES[role] if name in config and name in space), None)
-            if name is not None and _is_number(config[name]):
-                moves.append(_move(verdict.name, because, name, change(config[name]), config, space))
-    return [move for move in moves if move.changes or move.widen]
+            if name is not None and name not in moves and _is_number(config[name]):
+                moves[name] = _move(verdict.name, because, name, change(config[name]), config, space)
+    return [move for move in moves.values() if move.changes or move.widen]
 
 
 def _wishes(verdict: Verdict) -> list[tuple[str, Callable[[float], float], str]]:
@@ -64,7 +66,13 @@ def _wishes(verdict: Verdict) -> list[tuple[str, Callable[[float], float], str]]
         case "diverging" | "too high":
             return [("learning_rate", lambda x: x / ratio, f"Steps overshoot: take steps {ratio} times shorter.")]
         case "fast but ends higher":
-            return [("learning_rate", lambda x: x / 3, "Steps are too long to settle: take a third of their length.")]
+            return [
+                (
+                    "learning_rate",
+                    lambda x: x / ratio,
+                    f"Steps are too long to settle: make them {ratio} times shorter.",
+                )
+            ]
         case "too slow":
             return [("learning_rate", lambda x: x * ratio, f"Steps are too short: take steps {ratio} times longer.")]
         case "needs more iterations":

@@ -148,7 +148,8 @@ def _read(curve: Curve, siblings: Sequence[Curve], horizon: int | None, late: fl
     validation = "valid_loss" if "valid_loss" in measured else "loss"
     valid = line if validation == metric else _Line.of(curve, validation)
     as_long = [sibling for sibling in siblings if sibling.last_step >= last]
-    rival = min(as_long, key=lambda sibling: _end(sibling, metric, last), default=None)
+    best = min(as_long, key=lambda sibling: _end(sibling, metric, last), default=Curve())
+    rival = _Line.of(best, metric, last)
     return _Reading(
         line=line,
         metric=metric,
@@ -157,17 +158,20 @@ def _read(curve: Curve, siblings: Sequence[Curve], horizon: int | None, late: fl
         paused=horizon is not None and curve.last_step < horizon,
         annealed=late is not None and late <= 0.1,
         valid=valid if _is_readable(valid) else None,
-        rival=None if rival is None or math.isinf(_end(rival, metric, last)) else _Line.of(rival, metric, last),
+        rival=rival if _is_readable(rival) else None,
     )
 
 
 def _end(curve: Curve, metric: str, last_step: int) -> float:
-    """Where a curve stands at a step, as the median of a tenth of its points; infinite where that cannot be read."""
-    steps, values = curve.metric(metric)
-    values = values[steps <= last_step]
-    if len(values) < MIN_POINTS or not np.isfinite(values).all():
-        return math.inf
-    return float(np.median(values[-max(3, len(values) // 10) :]))
+    """Where a curve stands at a step: the middle one of its last tenth of points; infinite where it cannot be read.
+
+    In plain Python, because every trial of a study is ranked by it for every other one.
+    """
+    known = [m for m in curve.measurements if m.step <= last_step]
+    tail = known[-max(3, len(known) // 10) :]
+    values = sorted(m.loss if metric == "loss" else m.metrics.get(metric, math.inf) for m in tail)
+    readable = len(known) >= MIN_POINTS and all(math.isfinite(value) for value in values)
+    return values[len(values) // 2] if readable else math.inf
 
 
 def _is_readable(line: _Line) -> bool:
