@@ -251,7 +251,7 @@ class Verdict:
     """What a curve says.
 
     Attributes:
-        name: One of ``ayar.curves.VERDICTS``: ``"healthy"``, ``"diverging"``, ``"too high"``, ...
+        name: One of ``ayar.curves.VERDICTS``: ``"falling well"``, ``"diverging"``, ``"too high"``, ...
         confidence: How sure the rule is.
         evidence: The signals it rests on; empty for ``"no clear fault"``.
         steps: First and last step of the place on the curve that shows it.

@@ -305,6 +305,9 @@ class Study:
                     plan = plan_confirmation(self.trials(), worth * confirm / (1 - confirm))
                     self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
                 tuning.confirm(plan)
+        world, known = _world_of(objective), self.notes("fingerprint")
+        if not known or known[-1].body != world:
+            self.note("fingerprint", world)
         return self.winner()
 
     def recheck(
@@ -314,7 +317,6 @@ class Study:
         trainings: int = 40,
         workers: int = 1,
         progress: bool = True,
-        data: str | None = None,
     ) -> Recheck:
         """Whether the winner is still the best: replay it today, screen challengers, confirm the best of them.
 
@@ -326,7 +328,6 @@ class Study:
             trainings: The most trainings to spend.
             workers: Processes that train at the same time; 0 trains in this process.
             progress: Whether to say, on standard error, what the plan costs and can see, and to show a bar.
-            data: A hash of today's data, for the fingerprint.
 
         Raises:
             NotInLedger: There is no winner yet.
@@ -337,8 +338,7 @@ class Study:
         if winner is None:
             raise NotInLedger(f"Study {self.name!r} has no winner to check yet. Tune first.")
         course = plan(winner, self.trials(), self.space, self._metric, self.horizon, trainings)
-        code = objective if callable(objective) else None
-        begun = self._begin_recheck(course, fingerprint(data, code))
+        begun = self._begin_recheck(course, _world_of(objective))
         prints = self.notes("fingerprint")
         before, after = prints[-1].body if prints else None, begun.body["fingerprint"]
         if progress:
@@ -476,6 +476,11 @@ class Study:
         page = Path(path)
         page.write_text(render(self.story(report=str(page), **more)), encoding="utf-8")
         return page
+
+
+def _world_of(objective: Any) -> dict[str, Any]:
+    """The fingerprint of a training as it is now."""
+    return fingerprint(getattr(objective, "data_hash", None), objective if callable(objective) else None)
 
 
 def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:

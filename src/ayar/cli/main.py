@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 import ayar
 from ayar.cli import know, recheck, show, train
+from ayar.cli.words import folded
 from ayar.errors import AyarError
 
 Command = Callable[[argparse.Namespace], int | None]
@@ -22,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0 done, 1 a known error (one line on standard error), 2 wrong usage, 130 stopped by Ctrl-C; ``recheck``
         adds 10 replace, 11 retune, 12 inconclusive, 20 regressed.
     """
-    args = parser().parse_args(argv)
+    args = _parsed(argv)
     try:
         return args.command(args) or 0
     except AyarError as error:
@@ -34,6 +35,17 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader, `head` say, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+
+
+def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The arguments; ``NAME=VALUE`` may stand on both sides of an option, which argparse alone can't read."""
+    root = parser()
+    args, rest = root.parse_known_args(argv)
+    if rest and not (hasattr(args, "values") and all("=" in text and not text.startswith("-") for text in rest)):
+        root.error(f"unrecognized arguments: {' '.join(rest)}")
+    if rest:
+        args.values += rest
+    return args
 
 
 def parser() -> argparse.ArgumentParser:
@@ -123,10 +135,16 @@ def _command(
     text = inspect.cleandoc(run.__doc__ or "")
     summary, _, rest = text.partition("\n")
     raw = argparse.RawDescriptionHelpFormatter
-    command = commands.add_parser(name, help=summary, description=summary, epilog=rest.strip(), formatter_class=raw)
+    description, epilog = folded(summary), "\n\n".join(_paragraph(each) for each in rest.strip().split("\n\n"))
+    command = commands.add_parser(name, help=summary, description=description, epilog=epilog, formatter_class=raw)
     command.set_defaults(command=run)
     command.add_argument("--json", action="store_true", help="print JSON for programs instead of words")
     return command
+
+
+def _paragraph(text: str) -> str:
+    """Prose folded to the terminal's width; examples keep their lines."""
+    return text if text.startswith("Example:") else folded(text.replace("\n", " "))
 
 
 def _study(command: argparse.ArgumentParser) -> None:

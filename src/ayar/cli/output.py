@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import sys
 from typing import Any
 
@@ -13,6 +14,11 @@ from ayar.report.tables import json_safe
 def say(text: str) -> None:
     """Print text for a person."""
     sys.stdout.write(text.rstrip("\n") + "\n")
+
+
+def coloured() -> bool:
+    """Whether colours can be seen: on a terminal, unless NO_COLOR is set."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
 
 
 def say_json(value: Any) -> None:

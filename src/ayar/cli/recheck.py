@@ -44,7 +44,6 @@ def recheck(args: argparse.Namespace) -> int:
         trainings=args.trainings,
         workers=processors() if args.workers is None else args.workers,
         progress=not args.json,
-        data=opened.source.facts().get("split hash"),
     )
     if args.json:
         say_json(found)

@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import Any
 
 from ayar.cli import words
-from ayar.cli.output import say, say_json
+from ayar.cli.output import coloured, say, say_json
 from ayar.cli.sources import Opened, reopen
 from ayar.curves.advice import advise
 from ayar.errors import AyarError, LedgerError, NotInLedger
 from ayar.records import Trial
 from ayar.report import terminal
 from ayar.report.page import render
-from ayar.report.tables import Story, json_safe, telling, trial_rows
+from ayar.report.tables import Story, json_safe, telling, trial_rows, winner_row
 from ayar.study import Study
 
 
@@ -29,13 +29,13 @@ def best(args: argparse.Namespace) -> None:
     Example: ayar best digits.db --json
     """
     opened = reopen(args.store, args.study)
-    story = opened.study.story(facts=opened.facts)
+    story = full_story(opened)
     if story.winner is None:
         opened.study.recommend()  # says what is missing
     if args.json:
-        say_json(story.winner)
+        say_json(winner_row(story))
     else:
-        say(terminal.winner_summary(story))
+        say(terminal.winner_summary(story, colour=coloured()))
 
 
 def curves(args: argparse.Namespace) -> None:
@@ -43,8 +43,8 @@ def curves(args: argparse.Namespace) -> None:
 
     Example: ayar curves digits.db 3 17
     """
-    study = reopen(args.store, args.study).study
-    story = study.story()
+    opened = reopen(args.store, args.study)
+    study, story = opened.study, full_story(opened)
     chosen = [_trial(study, number).id for number in args.trials] or telling(story)
     if args.json:
         say_json(
@@ -59,8 +59,8 @@ def diagnose(args: argparse.Namespace) -> None:
 
     Example: ayar diagnose digits.db 17
     """
-    study = reopen(args.store, args.study).study
-    story = study.story()
+    opened = reopen(args.store, args.study)
+    study, story = opened.study, full_story(opened)
     chosen = [_trial(study, number) for number in args.trials or telling(story)]
     found = {}
     for trial in chosen:
@@ -118,7 +118,9 @@ def full_story(opened: Opened, **more: Any) -> Story:
     """A study's story with its data and the winner's parameters."""
     winner = opened.study.winner()
     rows = [] if winner is None else parameter_rows(opened, winner.config)
-    return opened.study.story(facts=opened.facts, parameters=rows, **more)
+    # An error of classification is a share and reads best in percent; one of regression has the target's unit.
+    percent = False if opened.facts.get("kind") == "regression" else None
+    return opened.study.story(facts=opened.facts, parameters=rows, percent=percent, **more)
 
 
 def report(args: argparse.Namespace) -> None:
@@ -126,20 +128,20 @@ def report(args: argparse.Namespace) -> None:
 
     Example: ayar report digits.db digits.html
     """
-    path = write_report(reopen(args.store, args.study), args.path or str(Path(args.store).with_suffix(".html")))
+    path = args.path or str(Path(args.store).with_suffix(".html"))
+    write_page(full_story(reopen(args.store, args.study), report=path), path)
     if args.json:
         say_json({"report": path})
     else:
         say(f"The report is {path}")
 
 
-def write_report(opened: Opened, path: str) -> str:
-    """Write the page and give back where it lies."""
+def write_page(story: Story, path: str) -> None:
+    """Write a story as an HTML page."""
     try:
-        Path(path).write_text(render(full_story(opened, report=path)), encoding="utf-8")
+        Path(path).write_text(render(story), encoding="utf-8")
     except OSError as error:
         raise AyarError(f"The report can't be written to {path}: {error.strerror}. Name another place.") from error
-    return path
 
 
 def serve(args: argparse.Namespace) -> None:

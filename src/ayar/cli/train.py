@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from ayar.cli import words
-from ayar.cli.output import say, say_json
+from ayar.cli.output import coloured, say, say_json
+from ayar.cli.show import full_story, write_page
 from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.curves.advice import Attempt, try_next
 from ayar.errors import ObjectiveError, SpaceError
-from ayar.recheck.fingerprint import fingerprint
 from ayar.records import Score, ScoreKind, Trial
 from ayar.report import terminal
+from ayar.report.tables import winner_row
 from ayar.seeds import Purpose
 from ayar.study import Study
 
@@ -44,7 +45,6 @@ def tune(args: argparse.Namespace) -> None:
         step_timeout_s=args.step_timeout,
         progress=not args.json,
     )
-    study.note("fingerprint", fingerprint(data=opened.facts.get("split hash")))
     winner = study.winner()
     if winner is not None and not opened.source.is_function and ScoreKind.FRESH_SEED in winner.scores:
         open_test(opened, purpose="the score of the tuned winner")
@@ -96,6 +96,7 @@ def attempt(args: argparse.Namespace) -> None:
         opened = reopen(args.store, args.study)
         if not opened.source.word:
             raise ObjectiveError(f"{args.store} doesn't say what its study trains. Give it: --task digits")
+        opened = remember(opened.study, opened.source)
     study = opened.study
     values = dict(_value(text) for text in args.values)
     trial = study.attempt(opened.source.objective, **values)
@@ -157,24 +158,16 @@ def open_test(opened: Opened, *, purpose: str) -> Score | None:
 
 def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
     """What a tuning ends with."""
-    study = opened.study
-    story = study.story(facts=opened.facts, report=report)
+    story = full_story(opened, report=report)
     if report is not None:
-        study.report(report, facts=opened.facts)
+        write_page(story, report)
     if as_json:
-        say_json(
-            {
-                "study": study.name,
-                "store": story.store,
-                "winner": story.winner,
-                "report": report,
-                "trials": len(story.trials),
-            }
-        )
+        facts = {"study": story.name, "store": story.store, "trials": len(story.trials), "report": report}
+        say_json({**facts, "winner": winner_row(story)})
         return
     for warning in opened.facts.get("warnings", ()):
         say(f"note: {warning}")
-    say(terminal.winner_summary(story))
+    say(terminal.winner_summary(story, colour=coloured()))
 
 
 def processors() -> int:

@@ -103,7 +103,9 @@ def importance_table(found: Sequence[Importance], ranges: Mapping[str, GoodRange
 
 def folded(text: str) -> str:
     """Lines longer than the terminal wrapped; the others, pictures among them, left alone."""
-    return "\n".join(
-        line if len(line) <= WIDTH else textwrap.fill(line, WIDTH, subsequent_indent="  ", break_on_hyphens=False)
-        for line in text.split("\n")
-    )
+    return "\n".join(_wrapped(line) if len(line) > WIDTH else line for line in text.split("\n"))
+
+
+def _wrapped(line: str) -> str:
+    indent = "  " if line.startswith((" ", "-")) else ""
+    return textwrap.fill(line, WIDTH, subsequent_indent=indent, break_on_hyphens=False)

@@ -72,9 +72,9 @@ def deep_net(data: Data | Callable[[], Data]) -> Recipe:
 def default_space(data: Data) -> Space:
     """What is worth tuning of the L-layer net on ``data``, beginning with a configuration that is strong already.
 
-    The ranges are the same for every task; the defaults follow the size of the data. Few rows ask for small
-    batches, so that an epoch still holds enough updates; the more numbers an epoch goes through, the narrower
-    the net and the fewer the iterations, so that one training stays a matter of seconds.
+    The ranges are the same for every task; the defaults follow the size of the data. Few rows ask for small batches
+    and many iterations, so that a training still holds enough updates; the more numbers an epoch goes through, the
+    narrower the net and the fewer the iterations, so that one training stays a matter of seconds.
     """
     n_rows, n_numbers = len(data.X_train), data.X_train.size
     return Space(
@@ -90,7 +90,7 @@ def default_space(data: Data) -> Space:
         weight_decay=Float(1e-6, 1e-2, log=True, default=1e-5),
         dropout=Float(0.0, 0.6, default=0.3 if data.kind == "classification" else 0.1),
         schedule=Choice("cosine", "constant"),
-        iterations=50 if n_numbers < 1e6 else 30 if n_numbers < 1e7 else 20,
+        iterations=200 if n_rows < 500 else 50 if n_numbers < 1e6 else 30 if n_numbers < 1e7 else 20,
     )
 
 

@@ -142,6 +142,11 @@ class Recipe:
                 checkpoint.save(net, optimizer, done)
             raise
 
+    @property
+    def data_hash(self) -> str | None:
+        """What tells the data apart from other data, for fingerprints; None where nobody knows."""
+        return self._data.content_hash
+
     def predict(self, folder: Path | str, X: np.ndarray) -> np.ndarray:
         """What the net trained in ``folder`` says about the rows of ``X``, in the units of the data's source.
 

@@ -87,6 +87,7 @@ class Data:
         target_name: What is predicted.
         class_names: The classes 0, 1, ... as the source names them; empty for regression.
         scaling: How rows and targets of the source became these.
+        content_hash: Equal for the same source with the same split; None where nobody knows.
     """
 
     X_train: np.ndarray
@@ -99,6 +100,7 @@ class Data:
     target_name: str = "y"
     class_names: tuple[str, ...] = ()
     scaling: Scaling = field(default_factory=Scaling)
+    content_hash: str | None = None
 
     def __post_init__(self) -> None:
         if self.kind not in ("classification", "regression"):
@@ -203,6 +205,7 @@ def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, k
     parts: dict[str, Any] = {}
     for part in ("train", "valid"):
         parts |= {f"X_{part}": scaling.inputs(X[rows[part]]), f"y_{part}": as_targets(y[rows[part]])}
+    split_hash = _hash(raw, rows)
     data = Data(
         **parts,
         kind=kind,
@@ -211,9 +214,10 @@ def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, k
         target_name=raw.target_name,
         class_names=class_names,
         scaling=scaling,
+        content_hash=split_hash,
     )
     sealed = SealedTest(X[rows["test"]], y[rows["test"]], kind, scaling.y_sd)
-    return Task(raw.name, data, sealed, _hash(raw, rows), tuple(warnings))
+    return Task(raw.name, data, sealed, split_hash, tuple(warnings))
 
 
 def _kind_of(y: np.ndarray) -> str:

@@ -1,0 +1,201 @@
+"""The command line, as a person and as a program use it."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+
+import pytest
+
+from ayar.cli.main import main, parser
+
+OWN = textwrap.dedent("""
+    import ayar
+    space = ayar.Space(x=ayar.Float(0.0, 1.0), iterations=9)
+    def train(config, seed):
+        for step in range(1, config["iterations"] + 1):
+            yield {"error": abs(config["x"] - 0.3) + 1 / step}
+""")
+
+
+@pytest.fixture(scope="module")
+def tuned(tmp_path_factory):
+    """A folder with a tuned study of the built-in net on iris."""
+    folder = tmp_path_factory.mktemp("tuned")
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        arguments = ["tune", "iris", "--trials", "12", "--store", "iris.db", "--report", "iris.html", "--workers", "2"]
+        assert main(arguments) == 0
+        yield folder
+    finally:
+        os.chdir(before)
+
+
+def run(capsys, *arguments):
+    """Run a command that succeeds; gives what it printed."""
+    status = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert (status, err) == (0, "")
+    return out
+
+
+def refused(capsys, *arguments):
+    """Run a command that fails; gives its one line on standard error."""
+    status = main([str(a) for a in arguments])
+    out, err = capsys.readouterr()
+    assert (status, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    return err
+
+
+COMMANDS = sorted(parser()._subparsers._group_actions[0].choices)
+
+
+def test_the_commands_of_the_contract_exist():
+    assert [
+        *("best", "curves", "diagnose", "explain", "export", "import", "params"),
+        *("recheck", "report", "serve", "try", "tune"),
+    ] == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example_that_fits_80_columns(command, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit) as exit_:
+        main([command, "--help"])
+    out = capsys.readouterr().out
+    assert exit_.value.code == 0
+    assert f"Example: ayar {command} " in out
+    assert max(map(len, out.splitlines())) <= 80
+
+
+def test_wrong_usage_is_exit_status_2(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["bset", "digits.db"])
+    assert exit_.value.code == 2
+    assert "bset" in capsys.readouterr().err
+
+
+def test_the_end_of_a_tuning_says_where_every_score_comes_from(tuned, capsys):
+    out = run(capsys, "best", "iris.db")
+    assert "fresh-seed" in out
+    assert "optimistic" in out
+    assert re.search(r"test set.*\(test, mean of \d seeds", out, re.DOTALL)
+    assert max(map(len, out.splitlines())) <= 80
+    assert "\x1b" not in out
+    assert (tuned / "iris.html").stat().st_size > 10_000
+
+
+def test_the_same_tuning_again_ends_at_once_and_opens_the_test_set_no_second_time(tuned, capsys):
+    before = run(capsys, "export", "iris.db")
+    run(capsys, "tune", "iris", "--trials", "12", "--store", "iris.db", "--workers", "2")
+    assert run(capsys, "export", "iris.db") == before
+
+
+def test_best_as_json_holds_configuration_scores_and_their_kinds(tuned, capsys):
+    best = json.loads(run(capsys, "best", "iris.db", "--json"))
+    assert set(best["scores"]) == {"search-best (optimistic)", "re-ranked", "fresh-seed", "test"}
+    assert best["config"]["iterations"] == 200
+    fresh = best["scores"]["fresh-seed"]
+    assert fresh["low"] <= fresh["mean"] <= fresh["high"]
+
+
+def test_params_lists_every_weight_and_bias_with_its_shape(tuned, capsys):
+    told = json.loads(run(capsys, "params", "iris.db", "0", "--json"))
+    layers = told["config"]["hidden_layers"]
+    assert [row["name"] for row in told["parameters"]] == [f"{p}[{i}]" for i in range(1, layers + 2) for p in "Wb"]
+    assert told["parameters"][0]["shape"] == [told["config"]["hidden_units"][0], 4]
+    assert "He normal" in run(capsys, "params", "iris.db", "0")
+
+
+def test_curves_and_diagnose_speak_of_the_trial_that_is_named(tuned, capsys):
+    assert "trial 0" in run(capsys, "curves", "iris.db", "0")
+    assert run(capsys, "diagnose", "iris.db", "0").startswith("Trial 0:")
+    assert list(json.loads(run(capsys, "diagnose", "iris.db", "0", "--json"))) == ["0"]
+    assert "has no trial 999" in refused(capsys, "diagnose", "iris.db", "999")
+
+
+def test_the_lectures_loop_by_hand_compares_attempts_and_says_what_to_try_next(tuned, capsys):
+    run(capsys, "try", "hand.db", "--task", "iris", "learning_rate=0.0001")
+    out = run(capsys, "try", "hand.db", "learning_rate=10")
+    assert "Your attempts so far at learning_rate" in out
+    lines = [line for line in out.splitlines() if re.match(r"[> ] +(0\.0001|10) ", line)]
+    assert len(lines) == 2
+    assert lines[1].startswith(">")
+    next_value = float(re.search(r"Next: Try learning_rate = ([\d.e-]+)", out)[1])
+    assert 0.0001 < next_value < 10
+
+
+def test_a_function_of_your_own_is_tuned_with_the_space_beside_it(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine.py").write_text(OWN)
+    assert "--minimize METRIC" in refused(capsys, "tune", "mine.py:train", "--trials", "5")
+    out = run(capsys, "tune", "mine.py:train", "--minimize", "error", "--trials", "10", "--workers", "1")
+    assert "Winner" in out
+    assert "goes on" not in out
+    # The ledger alone is enough to go on.
+    run(capsys, "tune", "mine.db", "--trials", "12")
+    assert len(json.loads(run(capsys, "export", "mine.db", "--json"))) > 12
+
+
+def test_a_space_file_replaces_the_tasks_own_space(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "space.toml").write_text(
+        "learning_rate = { float = [1e-3, 1e-1], log = true }\n"
+        'hidden_layers = 1\nhidden_units = { int = [4, 8], per_layer = "hidden_layers" }\n'
+        'activation = "relu"\noptimizer = "adam"\nbatch_size = 32\niterations = 3\n'
+    )
+    run(capsys, "tune", "iris", "--space", "space.toml", "--trials", "4", "--workers", "1")
+    config = json.loads(run(capsys, "best", "iris.db", "--json"))["config"]
+    assert config["iterations"] == 3
+    assert 4 <= config["hidden_units"][0] <= 8
+
+
+def test_other_data_is_not_mixed_into_a_study(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = ["a,b,label", *(f"{i % 7},{i % 3},{'xy'[i % 2]}" for i in range(60))]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    run(capsys, "tune", "table.csv", "--target", "label", "--trials", "2", "--workers", "1", "--confirm", "0")
+    (tmp_path / "table.csv").write_text("\n".join([*rows, "3,1,x"]))
+    message = refused(capsys, "tune", "table.csv", "--target", "label", "--trials", "4", "--workers", "1")
+    assert "holds other data now" in message
+
+
+def test_a_study_exported_and_imported_is_the_same_study(tuned, tmp_path, capsys):
+    run(capsys, "export", "iris.db", tmp_path / "iris.jsonl", "--what", "study")
+    run(capsys, "import", tmp_path / "iris.jsonl", tmp_path / "copy.db")
+    assert run(capsys, "export", tmp_path / "copy.db") == run(capsys, "export", "iris.db")
+    assert "holds a study 'main' already" in refused(capsys, "import", tmp_path / "iris.jsonl", tmp_path / "copy.db")
+
+
+def test_explain_says_so_when_the_trials_say_nothing(tuned, capsys):
+    assert re.search("10 at least|too noisy|cannot predict|say", refused(capsys, "explain", "iris.db"))
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["best", "nowhere.db"], "nowhere.db"),
+        (["tune"], "Say what to tune"),
+        (["tune", "nothing.csv", "--target", "y"], "nothing.csv"),
+        (["tune", "nothing.py:train", "--minimize", "error"], "There is no file nothing.py"),
+        (["try", "iris.db", "learning_rate"], "'learning_rate' is no NAME=VALUE"),
+        (["try", "iris.db", "lerning_rate=1"], "learning_rate"),
+        (["export", "iris.db", "trials.xlsx"], "no format ends with '.xlsx'"),
+        (["report", "iris.db", "no/such/folder/r.html"], "can't be written to no/such/folder/r.html"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_that_names_it(tuned, capsys, arguments, message):
+    assert message in refused(capsys, *arguments)
+
+
+def test_the_installed_command_runs_and_a_closed_pipe_is_no_error(tuned):
+    command = f"{sys.executable} -m ayar export iris.db --what measurements | head -1"
+    done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tuned)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.startswith("trial,seed,purpose,step")
