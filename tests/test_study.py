@@ -160,7 +160,7 @@ def test_an_unknown_searcher_is_refused_before_anything_is_written(tmp_path):
 
 def test_tuning_finds_the_valley_and_reports_fresh_seeds(tmp_path):
     with Study(tmp_path / "a.db", space=SPACE, minimize="error") as study:
-        winner = study.tune(train, trials=60, workers=2, progress=False)
+        winner = study.tune(train, trials=60, workers=2, confirm=0.6, progress=False)
     assert abs(winner.config["x"] - 0.3) < 0.2
     assert 0.03 < winner.config["y"] < 0.3
     assert len(winner.scores[ScoreKind.FRESH_SEED].values) >= 3

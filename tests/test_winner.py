@@ -6,7 +6,7 @@ import pytest
 
 from ayar.records import Curve, Measurement, Metric, ScoreKind, Trial
 from ayar.seeds import Purpose, trial_seed
-from ayar.winner import choose, plan_confirmation, ranked, standings
+from ayar.winner import choose, plan_confirmation, ranked, standings, training_cost_s
 
 ERROR = Metric("valid_error")
 
@@ -131,18 +131,31 @@ def test_runner_up_and_default_are_scored_on_the_same_fresh_seeds():
 
 
 @pytest.mark.parametrize(
-    ("trainings", "candidates", "rerank", "finalise"),
-    [(1000, 10, 4, 5), (40, 6, 3, 5), (0, 2, 1, 3)],
+    ("rounds", "workers", "split"),
+    [
+        (1000, 1, (10, 10, 10, True)),
+        (40, 1, (6, 3, 5, True)),
+        (20, 2, (6, 3, 5, True)),
+        (9, 1, (2, 1, 3, False)),
+        (0, 1, (1, 1, 2, False)),
+    ],
 )
-def test_the_confirmation_is_as_rich_as_the_budget_allows(trainings, candidates, rerank, finalise):
+def test_the_confirmation_is_as_rich_as_the_budget_allows(rounds, workers, split):
     trials = [trial(i, i, [0.1 + i]) for i in range(20)]
-    plan = plan_confirmation(trials, trainings)
-    assert (len(plan.candidates), plan.rerank_seeds, plan.finalise_seeds) == (candidates, rerank, finalise)
-    assert plan.candidates == tuple(range(candidates))
+    plan = plan_confirmation(trials, rounds, workers)
+    assert (len(plan.candidates), plan.rerank_seeds, plan.finalise_seeds, plan.compares) == split
+    assert plan.candidates == tuple(range(split[0]))
 
 
-def test_a_richer_budget_never_plans_less():
+@pytest.mark.parametrize("workers", [1, 2, 7])
+def test_a_richer_budget_never_plans_less_and_no_plan_costs_more_than_its_budget(workers):
     trials = [trial(i, i, [0.1 + i]) for i in range(20)]
-    costs = [plan_confirmation(trials, budget).trainings for budget in range(80)]
+    poorest = plan_confirmation(trials, 0, workers).rounds(workers)
+    costs = [plan_confirmation(trials, budget, workers).rounds(workers) for budget in range(250)]
     assert costs == sorted(costs)
-    assert all(cost <= max(budget, 12) for budget, cost in enumerate(costs))
+    assert all(cost <= max(budget, poorest) for budget, cost in enumerate(costs))
+
+
+def test_a_training_costs_what_the_leading_candidates_cost_for_each_step():
+    curve = Curve((Measurement(1, 0.5, cost_s=2.0), Measurement(2, 0.4, cost_s=4.0)))
+    assert training_cost_s([Trial(0, {"x": 1}, 1, Purpose.SEARCH, curve)], horizon=10) == 30.0

@@ -34,7 +34,7 @@ from ayar.search.base import SEARCH_DATA, Problem
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.tuning import Budget, Tuning, ask
-from ayar.winner import Plan, choose, finalised, plan_confirmation, ranked, score, search_steps, standings
+from ayar.winner import Plan, choose, finalised, plan_confirmation, ranked, score, standings
 
 
 class Study:
@@ -301,8 +301,8 @@ class Study:
                 tuning.search(budget, max(workers, 1))
             if confirm and not tuning.interrupt.asked and ranked(self.trials()):
                 if plan is None:
-                    worth = search_steps(self.trials()) / self.horizon
-                    plan = plan_confirmation(self.trials(), worth * confirm / (1 - confirm))
+                    rounds = budget.confirm_rounds(self.trials(), self.horizon, max(workers, 1))
+                    plan = plan_confirmation(self.trials(), rounds, max(workers, 1))
                     self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
                 tuning.confirm(plan)
         world, known = _world_of(objective), self.notes("fingerprint")

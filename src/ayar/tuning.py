@@ -17,7 +17,7 @@ from ayar.records import Configuration, Metric, Move, State, Trial, config_key
 from ayar.run.events import Failed, Measured, Pool
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
-from ayar.winner import Plan, others, ranked, search_steps, standings
+from ayar.winner import Plan, others, ranked, search_steps, standings, training_cost_s
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
@@ -56,6 +56,13 @@ class Budget:
     def search_s(self) -> float:
         """Seconds for the search."""
         return math.inf if self.minutes is None else self.minutes * 60 * (1 - self.confirm)
+
+    def confirm_rounds(self, trials: Sequence[Trial], horizon: int, workers: int) -> float:
+        """Trainings, one after the other, that the share for confirmation is worth after the search ``trials``."""
+        cost_s = training_cost_s(trials, horizon)
+        if self.minutes is not None and cost_s > 0:
+            return self.minutes * 60 * self.confirm / cost_s
+        return search_steps(trials) / horizon * self.confirm / (1 - self.confirm) / workers
 
 
 def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int) -> list[Move]:
@@ -128,7 +135,8 @@ class Tuning:
         places = standings(self.book.trials)
         if self.interrupt.asked or not places or not math.isfinite(places[0].mean):
             return
-        finalists = {config_key(p.config): p for p in (places[0], *others(places, default).values())}
+        compared = others(places, default).values() if plan.compares else ()
+        finalists = {config_key(p.config): p for p in (places[0], *compared)}
         self.train(
             [
                 (place.config, trial_seed(seed, Purpose.FINALISE, i), Purpose.FINALISE, place.stop_step)

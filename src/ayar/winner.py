@@ -25,26 +25,40 @@ class Plan:
     """How a confirmation spends its trainings.
 
     Attributes:
-        search_steps: Steps of search data that the candidates were chosen from; another number calls for a new plan.
         candidates: Search trials to re-rank.
         rerank_seeds: Common fresh seeds for each candidate and the default.
-        finalise_seeds: Further fresh seeds for the chosen one, the runner-up and the default.
+        finalise_seeds: Further fresh seeds for the chosen one.
+        compares: Whether the runner-up and the default are trained on those further seeds, too.
     """
 
-    search_steps: int
     candidates: tuple[int, ...]
     rerank_seeds: int
     finalise_seeds: int
+    compares: bool
 
-    @property
-    def trainings(self) -> int:
-        """Trainings it costs, the default's included."""
-        return (len(self.candidates) + 1) * self.rerank_seeds + 3 * self.finalise_seeds
+    def rounds(self, workers: int) -> int:
+        """Trainings that follow one another when ``workers`` train at a time; the default's included."""
+        rerank = (len(self.candidates) + 1) * self.rerank_seeds
+        finalise = (3 if self.compares else 1) * self.finalise_seeds
+        return math.ceil(rerank / workers) + math.ceil(finalise / workers)
 
 
-# (candidates, re-rank seeds, finalise seeds), richest first. Ten by four recovers most of what selection noise
-# loses, and more candidates hardly help; five seeds are the fewest that support a comparison.
-_SPLITS = ((10, 4, 5), (8, 4, 5), (6, 3, 5), (5, 3, 5), (4, 2, 5), (3, 2, 4), (3, 2, 3), (2, 1, 3))
+# (candidates, re-rank seeds, finalise seeds, compares), richest first. Ten by four recovers most of what selection
+# noise loses, and more candidates hardly help; five seeds are the fewest that support a comparison.
+_SPLITS = (
+    (10, 10, 10, True),
+    (10, 4, 10, True),
+    (10, 4, 5, True),
+    (8, 4, 5, True),
+    (6, 3, 5, True),
+    (5, 3, 5, True),
+    (4, 2, 5, True),
+    (3, 2, 4, True),
+    (3, 2, 3, True),
+    (2, 1, 3, True),
+    (2, 1, 3, False),
+    (1, 1, 2, False),
+)
 
 
 def search_steps(trials: Sequence[Trial]) -> int:
@@ -61,11 +75,17 @@ def ranked(trials: Sequence[Trial]) -> list[Trial]:
     return list(best.values())
 
 
-def plan_confirmation(trials: Sequence[Trial], trainings: float) -> Plan:
-    """The richest split that costs at most ``trainings``; the poorest one where none does."""
-    order = ranked(trials)
-    split = next((s for s in _SPLITS if (s[0] + 1) * s[1] + 3 * s[2] <= trainings), _SPLITS[-1])
-    return Plan(search_steps(trials), tuple(t.id for t in order[: split[0]]), split[1], split[2])
+def training_cost_s(trials: Sequence[Trial], horizon: int) -> float:
+    """Seconds that a whole training of a leading candidate takes, as far as the search has measured it."""
+    leaders = [t for t in ranked(trials)[:10] if t.curve.last_step > 0]
+    return math.fsum(t.curve.cost_s / t.curve.last_step for t in leaders) / max(len(leaders), 1) * horizon
+
+
+def plan_confirmation(trials: Sequence[Trial], rounds: float, workers: int) -> Plan:
+    """The richest split that takes at most ``rounds`` trainings one after the other; the poorest where none does."""
+    order = [t.id for t in ranked(trials)]
+    plans = [Plan(tuple(order[:top]), rerank, finalise, compares) for top, rerank, finalise, compares in _SPLITS]
+    return next((plan for plan in plans if plan.rounds(workers) <= rounds), plans[-1])
 
 
 @dataclass(frozen=True, slots=True)

@@ -80,7 +80,7 @@ def default_space(data: Data) -> Space:
     return Space(
         learning_rate=Float(3e-4, 0.3, log=True, default=2e-3),
         hidden_layers=Int(1, 4, default=2),
-        hidden_units=PerLayer(Int(32, 512, log=True, default=256 if n_numbers < 1e7 else 128), layers="hidden_layers"),
+        hidden_units=PerLayer(Int(32, 512, log=True, default=256 if n_numbers < 1e6 else 128), layers="hidden_layers"),
         activation=Choice("relu", "tanh", "sigmoid"),
         optimizer=Choice("adam", "nesterov", "sgd"),
         momentum=Float(0.5, 0.99, default=0.9, when={"optimizer": ["nesterov", "sgd"]}),
