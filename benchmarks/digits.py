@@ -20,21 +20,26 @@ AYAR = Path(sys.executable).with_name("ayar")
 
 
 def tune(seed: int) -> dict[str, object]:
-    """One tuning in an empty folder; errors as shares, each the mean over the winner's fresh seeds."""
+    """One tuning in an empty folder; errors as shares, each the mean over the winner's fresh seeds.
+
+    ``load_1min`` is the machine's load at its end: above the number of workers, others took part of the minute.
+    """
     with tempfile.TemporaryDirectory() as folder:
         command = [AYAR, "tune", "digits", "--minutes", "1", "--seed", str(seed), "--json"]
         start = time.perf_counter()
         done = subprocess.run(command, cwd=folder, check=True, capture_output=True, text=True)
         wall_s = time.perf_counter() - start
     result = json.loads(done.stdout)
+    load = os.getloadavg()[0]
     scores = {score["kind"]: score for score in result["winner"]["scores"].values()}
     return {
         "seed": seed,
         "wall_s": round(wall_s, 1),
+        "load_1min": round(load, 1),
         "trials": result["trials"],
         "search_best_error": scores["search-best (optimistic)"]["mean"],
         "fresh_seed_error": scores["fresh-seed"]["mean"],
-        "fresh_seeds": len(scores["fresh-seed"]["values"]),
+        "fresh_seed_errors": scores["fresh-seed"]["values"],
         "test_error": scores["test"]["mean"],
     }
 

@@ -36,6 +36,7 @@ def main() -> None:
         "python": platform.python_version(),
         "numpy": version("numpy"),
         "ayar": version("ayar"),
+        "load_1min": round(os.getloadavg()[0], 1),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",
     }
     print(json.dumps(result, indent=2))
