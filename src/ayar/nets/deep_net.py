@@ -80,7 +80,7 @@ def default_space(data: Data) -> Space:
     return Space(
         learning_rate=Float(3e-4, 0.3, log=True, default=2e-3),
         hidden_layers=Int(1, 4, default=2),
-        hidden_units=PerLayer(Int(32, 512, log=True, default=256 if n_numbers < 1e6 else 128), layers="hidden_layers"),
+        hidden_units=PerLayer(Int(32, 512, log=True, default=256 if n_numbers < 1e7 else 128), layers="hidden_layers"),
         activation=Choice("relu", "tanh", "sigmoid"),
         optimizer=Choice("adam", "nesterov", "sgd"),
         momentum=Float(0.5, 0.99, default=0.9, when={"optimizer": ["nesterov", "sgd"]}),
@@ -90,7 +90,7 @@ def default_space(data: Data) -> Space:
         weight_decay=Float(1e-6, 1e-2, log=True, default=1e-5),
         dropout=Float(0.0, 0.6, default=0.3 if data.kind == "classification" else 0.1),
         schedule=Choice("cosine", "constant"),
-        iterations=200 if n_rows < 500 else 50 if n_numbers < 1e6 else 30 if n_numbers < 1e7 else 20,
+        iterations=200 if n_rows < 500 else 50 if n_numbers < 1e6 else 20,
     )
 
 
