@@ -21,7 +21,7 @@ def time_words(seconds: float) -> str:
     """A duration as a person says it.
 
     >>> time_words(42), time_words(125), time_words(7300)
-    ('42 s', '2 min 5 s', '2 h 2 min')
+    ('42 s', '2 min 5 s', '2 h 1 min')
     """
     whole = max(0, round(seconds))
     if whole < 60:
