@@ -1,16 +1,19 @@
 import math
+from functools import partial
 from itertools import islice
 
+import cloudpickle
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from ayar.errors import DataError, ObjectiveError, SpaceError
-from ayar.nets import recipe as recipe_module
+from ayar.nets import alone
+from ayar.nets.alone import CHECKPOINT
 from ayar.nets.deep_net import deep_net
 from ayar.nets.parameters import load, save
-from ayar.nets.recipe import CHECKPOINT, Recipe
+from ayar.nets.recipe import Recipe
 from ayar.nets.tasks import Data, Scaling, load_task
 
 CONFIG = {
@@ -237,8 +240,8 @@ def test_a_checkpoint_that_does_not_fit_is_not_used(data, tmp_path):
 
 def test_a_killed_trial_resumes_from_its_latest_periodic_checkpoint(classes, tmp_path, monkeypatch):
     """With no time between saves each step that was taken up is on disk, although nobody closed the generator."""
-    monkeypatch.setattr(recipe_module, "SAVE_EVERY_S", 0.0)
-    monkeypatch.setattr(recipe_module, "SAVE_SHARE", 1e9)
+    monkeypatch.setattr(alone, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(alone, "SAVE_SHARE", 1e9)
     whole = list(deep_net(classes).train(CONFIG, seed=3))
     running = deep_net(classes).train(CONFIG, 3, tmp_path)
     paused(running, 5)
@@ -322,3 +325,15 @@ def test_outputs_that_would_broadcast_against_the_targets_are_refused(reals):
 def test_a_build_that_makes_no_net_is_refused(classes):
     with pytest.raises(ObjectiveError, match=r"build must return a torch.nn.Module, got function"):
         next(Recipe(lambda config, data: lambda X: X, classes).train({"iterations": 1}, seed=0))
+
+
+def test_a_recipe_sent_to_another_process_leaves_loaded_data_behind(classes):
+    recipe = Recipe(deep_net(classes).build, partial(made, 5))
+    size = len(cloudpickle.dumps(recipe))
+    list(recipe.train({**CONFIG, "iterations": 1}, seed=0))
+    assert len(cloudpickle.dumps(recipe)) == size
+
+
+def made(n_rows: int) -> Data:
+    X, y = np.zeros((n_rows, 5), dtype=np.float32), np.zeros(n_rows, dtype=np.int64)
+    return Data(X, y, X, y, n_classes=2)

@@ -3,34 +3,22 @@
 from __future__ import annotations
 
 import math
-import time
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from functools import cached_property
-from numbers import Integral
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ayar.errors import DataError, ObjectiveError, SpaceError
+from ayar.errors import ObjectiveError
 from ayar.nets import parameters
-from ayar.nets.optimizers import Optimizer, learning_rate
+from ayar.nets.alone import CHECKPOINT, Alone, Loss, Material, Metric, evaluate, of_net, random_numbers_of
 from ayar.nets.tasks import Data
-from ayar.records import Configuration, config_key
+from ayar.records import Configuration
 
-CHECKPOINT = "checkpoint.safetensors"
 PROBE_ROWS = 512
-EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
-SAVE_EVERY_S = 5.0
-SAVE_SHARE = 0.05  # of the time may go into saving, however large the net
-TRAINING = "training/"  # begins the names of those tensors in a checkpoint that are not the net's
-
-Loss = Callable[[Tensor, Tensor], Tensor]
-Metric = Callable[[Tensor, Tensor], float]
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +52,10 @@ class Recipe:
                 "Of a task, hand in task.data."
             )
 
+    def __getstate__(self) -> dict[str, object]:
+        """Without what was loaded from it: another process loads its own."""
+        return {field.name: self.__dict__[field.name] for field in fields(self)}
+
     def train(
         self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0
     ) -> Iterator[dict[str, float]]:
@@ -83,64 +75,49 @@ class Recipe:
         Raises:
             SpaceError: The configuration has no ``iterations``, or an unknown optimizer, schedule or activation.
         """
-        iterations, batch_size = _whole(config, "iterations", None), _whole(config, "batch_size", 64)
-        data, device, loss, metrics = self._data, self._device, self._loss, self._metrics
-        X_train, y_train = self._tensor(data.X_train), self._tensor(data.y_train)
-        X_valid, y_valid = self._tensor(data.X_valid), self._tensor(data.y_valid)
-        X_probe, y_probe = X_train[probe := _probe_rows(len(X_train))], y_train[probe]
-        batches = math.ceil(len(X_train) / batch_size)
-
-        def measure(step: int, train_loss: float) -> dict[str, float]:
-            outputs = _evaluate(net, X_valid)
-            losses = {
-                "train_probe": float(loss(_evaluate(net, X_probe), y_probe)),
-                "valid_loss": float(loss(outputs, y_valid)),
-            }
-            if not all(map(math.isfinite, (train_loss, *losses.values()))):
-                return {"step": step, **dict.fromkeys([*losses, *metrics], math.nan)}
-            return {
-                "step": step,
-                **losses,
-                **{name: float(f(outputs, y_valid)) for name, f in metrics.items()},
-            }
-
-        with _random_numbers_of(seed, 0):
-            net = self._built(config)
-        optimizer = Optimizer(net, config)
-        checkpoint = _Checkpoint(Path(folder), config, seed) if folder is not None else None
-        done = checkpoint.restore(net, optimizer, start_step) if checkpoint and start_step > 0 else 0
-
+        trial = self.begin(config, seed, folder, start_step)
         try:
             if start_step == 0:
-                yield measure(0, 0.0)
-            for step in range(done + 1, iterations + 1):
-                net.train()
-                with _random_numbers_of(seed, step):
-                    total = torch.zeros((), dtype=self.dtype, device=device)
-                    order = torch.randperm(len(X_train)).to(device)
-                    for X, y in zip(
-                        _batches(X_train[order], batch_size), _batches(y_train[order], batch_size), strict=True
-                    ):
-                        optimizer.gradient.zero_()
-                        batch_loss = loss(net(X), y)
-                        torch.autograd.backward(batch_loss)
-                        optimizer.step(learning_rate(config, optimizer.updates, iterations * batches))
-                        total += batch_loss.detach()
-                done = step
-                if step <= start_step:
+                yield {"step": 0, **trial.measure(0.0)}
+            while trial.step < trial.iterations:
+                train_loss = trial.epoch()
+                if trial.step <= start_step:
                     continue
-                measurement = measure(step, float(total))
-                if checkpoint and step == iterations:
-                    checkpoint.save(net, optimizer, step)
+                measurement = {"step": trial.step, **trial.measure(train_loss)}
+                if trial.step == trial.iterations:
+                    trial.save()
                 yield measurement
                 if math.isnan(measurement["valid_loss"]):
                     return
-                if checkpoint and checkpoint.is_due and step < iterations:
-                    checkpoint.save(net, optimizer, step)
+                trial.save(when_due=True)
         except GeneratorExit:
-            if checkpoint and done > checkpoint.saved_step:
-                checkpoint.save(net, optimizer, done)
+            trial.save()
             raise
+
+    def begin(self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0) -> Alone:
+        """A trial of this recipe with its first parameters, or as the folder's checkpoint has it: see ``train``."""
+        with random_numbers_of(seed, 0):
+            net = self._built(config)
+        trial = Alone(net, config, seed, self.material, Path(folder) if folder is not None else None)
+        trial.restore(at_most=start_step)
+        return trial
+
+    @cached_property
+    def material(self) -> Material:
+        """What every trial of this recipe trains on and is measured by, on the device."""
+        data = self._data
+        X_train, y_train = self._tensor(data.X_train), self._tensor(data.y_train)
+        probe = _probe_rows(len(X_train))
+        return Material(
+            X_train,
+            y_train,
+            X_train[probe],
+            y_train[probe],
+            self._tensor(data.X_valid),
+            self._tensor(data.y_valid),
+            self._loss,
+            self._metrics,
+        )
 
     @property
     def data_hash(self) -> str | None:
@@ -158,9 +135,9 @@ class Recipe:
         """
         tensors, config = parameters.load(Path(folder) / CHECKPOINT)
         net = self._built(config)
-        net.load_state_dict(_of_net(tensors))
+        net.load_state_dict(of_net(tensors))
         scaling = self._data.scaling
-        outputs = _evaluate(net, self._tensor(scaling.inputs(X)))
+        outputs = evaluate(net, self._tensor(scaling.inputs(X)))
         return scaling.outputs(outputs.cpu().numpy())
 
     def _built(self, config: Configuration) -> nn.Module:
@@ -199,86 +176,6 @@ class Recipe:
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor.long()
 
 
-class _Checkpoint:
-    """The state of one trial's training in its folder: parameters, optimizer state, step and seed.
-
-    Nothing of the random generators is kept: they are seeded anew each epoch.
-    """
-
-    def __init__(self, folder: Path, config: Configuration, seed: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
-        self.path = folder / CHECKPOINT
-        self.config = config
-        self.seed = seed
-        self.saved_step = 0
-        self._next_save_s = time.monotonic() + SAVE_EVERY_S
-
-    @property
-    def is_due(self) -> bool:
-        """Whether the last save is long enough ago."""
-        return time.monotonic() >= self._next_save_s
-
-    def save(self, net: nn.Module, optimizer: Optimizer, step: int) -> None:
-        """Write the state; do nothing when the folder was removed meanwhile."""
-        if not self.path.parent.is_dir():
-            return
-        began_s = time.monotonic()
-        state = {
-            **optimizer.state,
-            "updates": torch.tensor(optimizer.updates),
-            "step": torch.tensor(step),
-            "seed": torch.tensor(self.seed),
-        }
-        tensors = {**net.state_dict(), **{f"{TRAINING}{name}": t for name, t in state.items()}}
-        parameters.save(self.path, tensors, self.config)
-        self.saved_step = step
-        ended_s = time.monotonic()
-        self._next_save_s = ended_s + max(SAVE_EVERY_S, (ended_s - began_s) / SAVE_SHARE)
-
-    def restore(self, net: nn.Module, optimizer: Optimizer, at_most: int) -> int:
-        """Put the saved state into place and return its step; 0, changing nothing, where none is usable."""
-        try:
-            tensors, config = parameters.load(self.path)
-        except DataError:
-            return 0
-        if f"{TRAINING}step" not in tensors:
-            return 0
-        step, seed = int(tensors[f"{TRAINING}step"]), int(tensors[f"{TRAINING}seed"])
-        if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):
-            return 0
-        net.load_state_dict(_of_net(tensors))
-        for name, average in optimizer.state.items():
-            average.copy_(tensors[f"{TRAINING}{name}"])
-        optimizer.updates = int(tensors[f"{TRAINING}updates"])
-        self.saved_step = step
-        return step
-
-
-def _of_net(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINING)}
-
-
-@contextmanager
-def _random_numbers_of(seed: int, epoch: int) -> Iterator[None]:
-    """Inside, torch's global random numbers follow from ``(seed, epoch)``; afterwards they go on as before."""
-    number = int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
-    with torch.random.fork_rng():
-        torch.default_generator.manual_seed(number)
-        torch.cuda.manual_seed_all(number) if torch.cuda.is_available() else None
-        yield
-
-
-def _evaluate(net: nn.Module, X: Tensor) -> Tensor:
-    net.eval()
-    with torch.inference_mode():
-        return torch.cat([net(rows) for rows in _batches(X, EVALUATION_ROWS)])
-
-
-def _batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:
-    """Consecutive pieces of ``size`` rows; the last may be shorter."""
-    return rows.split(size)  # type: ignore[no-untyped-call, no-any-return]
-
-
 def _mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:
     if outputs.shape != y.shape:
         raise ObjectiveError(
@@ -292,12 +189,3 @@ def _probe_rows(n_rows: int) -> Tensor:
     """Rows of the train probe: the same for every trial on the same data."""
     rows = np.random.default_rng(0).permutation(n_rows)[:PROBE_ROWS]
     return torch.from_numpy(np.sort(rows))
-
-
-def _whole(config: Mapping[str, Any], name: str, default: int | None) -> int:
-    value = config.get(name, default)
-    if value is None:
-        raise SpaceError(f"The configuration has no {name}. Add it to the space, say {name}=50.")
-    if not isinstance(value, Integral) or value < 1:
-        raise SpaceError(f"{name} must be a whole number of at least 1, got {value!r}.")
-    return int(value)

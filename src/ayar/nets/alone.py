@@ -1,0 +1,240 @@
+"""One trial that trains by itself: what an epoch is, what is measured, and what a checkpoint holds.
+
+However a trial is trained, alone or in a lane, it is these epochs that it goes through.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from numbers import Integral
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ayar.errors import DataError, SpaceError
+from ayar.nets import parameters
+from ayar.nets.optimizers import Optimizer, learning_rate
+from ayar.records import Configuration, config_key
+
+CHECKPOINT = "checkpoint.safetensors"
+EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
+SAVE_EVERY_S = 5.0
+SAVE_SHARE = 0.05  # of the time may go into saving, however large the net
+TRAINING = "training/"  # begins the names of those tensors in a checkpoint that are not the net's
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+Metric = Callable[[Tensor, Tensor], float]
+
+
+@dataclass(frozen=True, eq=False)
+class Material:
+    """What every trial of a recipe trains on and is measured by, on the device.
+
+    Attributes:
+        X_train: Inputs of the training rows.
+        y_train: Their targets.
+        X_probe: Training rows for the train probe, the same for every trial.
+        y_probe: Their targets.
+        X_valid: Inputs of the validation rows.
+        y_valid: Their targets.
+        loss: ``loss(outputs, targets) -> scalar tensor``.
+        metrics: Name -> ``metric(outputs, targets) -> float``, of the validation set.
+    """
+
+    X_train: Tensor
+    y_train: Tensor
+    X_probe: Tensor
+    y_probe: Tensor
+    X_valid: Tensor
+    y_valid: Tensor
+    loss: Loss
+    metrics: Mapping[str, Metric]
+
+    def measurement(self, train_loss: float, probe_outputs: Tensor, valid_outputs: Tensor) -> dict[str, float]:
+        """The metrics of one step; all NaN where a loss is not finite.
+
+        Args:
+            train_loss: Sum of the epoch's losses, to see whether one of them was not finite; 0 before training.
+            probe_outputs: What the net says about ``X_probe``.
+            valid_outputs: What the net says about ``X_valid``.
+        """
+        losses = {
+            "train_probe": float(self.loss(probe_outputs, self.y_probe)),
+            "valid_loss": float(self.loss(valid_outputs, self.y_valid)),
+        }
+        if not all(map(math.isfinite, (train_loss, *losses.values()))):
+            return dict.fromkeys([*losses, *self.metrics], math.nan)
+        return losses | {name: float(f(valid_outputs, self.y_valid)) for name, f in self.metrics.items()}
+
+
+class Alone:
+    """One trial's training.
+
+    Attributes:
+        config: Its configuration.
+        seed: What all its randomness follows from, together with the number of the epoch.
+        net: The net as it is after ``step`` epochs.
+        optimizer: Holds the net's trainable parameters as one vector.
+        iterations: Epochs of the whole training.
+        batch_size: Rows of a mini-batch.
+        updates: Mini-batches of the whole training.
+        step: Epochs trained.
+    """
+
+    def __init__(
+        self, net: nn.Module, config: Configuration, seed: int, material: Material, folder: Path | None = None
+    ) -> None:
+        self.config = config
+        self.seed = seed
+        self.iterations, self.batch_size = whole(config, "iterations", None), whole(config, "batch_size", 64)
+        self.updates = self.iterations * math.ceil(len(material.X_train) / self.batch_size)
+        self.net = net
+        self.optimizer = Optimizer(net, config)
+        self.step = 0
+        self._material = material
+        self._checkpoint = Checkpoint(folder, config, seed) if folder is not None else None
+
+    def restore(self, at_most: int) -> None:
+        """Go on from the folder's checkpoint, where there is a usable one at or before step ``at_most``."""
+        if self._checkpoint and at_most > 0:
+            self.step = self._checkpoint.restore(self.net, self.optimizer, at_most)
+
+    def epoch(self) -> float:
+        """Train one epoch; returns the sum of its mini-batches' losses."""
+        X_train, y_train, loss = self._material.X_train, self._material.y_train, self._material.loss
+        self.net.train()
+        with random_numbers_of(self.seed, self.step + 1):
+            total = torch.zeros((), dtype=self.optimizer.vector.dtype, device=X_train.device)
+            order = torch.randperm(len(X_train)).to(X_train.device)
+            pairs = zip(batches(X_train[order], self.batch_size), batches(y_train[order], self.batch_size), strict=True)
+            for X, y in pairs:
+                self.optimizer.gradient.zero_()
+                batch_loss = loss(self.net(X), y)
+                torch.autograd.backward(batch_loss)
+                self.optimizer.step(self.learning_rate())
+                total += batch_loss.detach()
+        self.step += 1
+        return float(total)
+
+    def learning_rate(self) -> float:
+        """The learning rate of the next update."""
+        return learning_rate(self.config, self.optimizer.updates, self.updates)
+
+    def measure(self, train_loss: float) -> dict[str, float]:
+        """The metrics at this step; ``train_loss`` as in ``Material.measurement``."""
+        probe_outputs = evaluate(self.net, self._material.X_probe)
+        return self._material.measurement(train_loss, probe_outputs, evaluate(self.net, self._material.X_valid))
+
+    def save(self, *, when_due: bool = False) -> None:
+        """Write a checkpoint where there is a folder and this step has none; ``when_due``: only every few seconds."""
+        checkpoint = self._checkpoint
+        if checkpoint and self.step > checkpoint.saved_step and (checkpoint.is_due or not when_due):
+            checkpoint.save(self.net, self.optimizer, self.step)
+
+
+class Checkpoint:
+    """The state of one trial's training in its folder: parameters, optimizer state, step and seed.
+
+    Nothing of the random generators is kept: they are seeded anew each epoch.
+    """
+
+    def __init__(self, folder: Path, config: Configuration, seed: int) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.path = folder / CHECKPOINT
+        self.config = config
+        self.seed = seed
+        self.saved_step = 0
+        self._next_save_s = time.monotonic() + SAVE_EVERY_S
+
+    @property
+    def is_due(self) -> bool:
+        """Whether the last save is long enough ago."""
+        return time.monotonic() >= self._next_save_s
+
+    def save(self, net: nn.Module, optimizer: Optimizer, step: int) -> None:
+        """Write the state; do nothing when the folder was removed meanwhile."""
+        if not self.path.parent.is_dir():
+            return
+        began_s = time.monotonic()
+        state = {
+            **optimizer.state,
+            "updates": torch.tensor(optimizer.updates),
+            "step": torch.tensor(step),
+            "seed": torch.tensor(self.seed),
+        }
+        tensors = {**net.state_dict(), **{f"{TRAINING}{name}": t for name, t in state.items()}}
+        parameters.save(self.path, tensors, self.config)
+        self.saved_step = step
+        ended_s = time.monotonic()
+        self._next_save_s = ended_s + max(SAVE_EVERY_S, (ended_s - began_s) / SAVE_SHARE)
+
+    def restore(self, net: nn.Module, optimizer: Optimizer, at_most: int) -> int:
+        """Put the saved state into place and return its step; 0, changing nothing, where none is usable."""
+        try:
+            tensors, config = parameters.load(self.path)
+        except DataError:
+            return 0
+        if f"{TRAINING}step" not in tensors:
+            return 0
+        step, seed = int(tensors[f"{TRAINING}step"]), int(tensors[f"{TRAINING}seed"])
+        if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):
+            return 0
+        net.load_state_dict(of_net(tensors))
+        for name, average in optimizer.state.items():
+            average.copy_(tensors[f"{TRAINING}{name}"])
+        optimizer.updates = int(tensors[f"{TRAINING}updates"])
+        self.saved_step = step
+        return step
+
+
+def of_net(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Those tensors of a checkpoint that are the net's."""
+    return {name: tensor for name, tensor in tensors.items() if not name.startswith(TRAINING)}
+
+
+def seed_of(seed: int, epoch: int) -> int:
+    """The number that seeds torch's random numbers in this epoch; epoch 0 draws the first parameters."""
+    return int(np.random.SeedSequence((seed, epoch)).generate_state(1)[0])
+
+
+@contextmanager
+def random_numbers_of(seed: int, epoch: int) -> Iterator[None]:
+    """Inside, torch's global random numbers follow from ``(seed, epoch)``; afterwards they go on as before."""
+    number = seed_of(seed, epoch)
+    with torch.random.fork_rng():
+        torch.default_generator.manual_seed(number)
+        torch.cuda.manual_seed_all(number) if torch.cuda.is_available() else None
+        yield
+
+
+def evaluate(net: nn.Module, X: Tensor) -> Tensor:
+    """What the net says about the rows of ``X`` when it isn't training."""
+    net.eval()
+    with torch.inference_mode():
+        return torch.cat([net(rows) for rows in batches(X, EVALUATION_ROWS)])
+
+
+def batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:
+    """Consecutive pieces of ``size`` rows; the last may be shorter."""
+    return rows.split(size)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def whole(config: Mapping[str, Any], name: str, default: int | None) -> int:
+    """A whole number of at least 1 from the configuration.
+
+    Raises:
+        SpaceError: It has none, or it is something else.
+    """
+    value = config.get(name, default)
+    if value is None:
+        raise SpaceError(f"The configuration has no {name}. Add it to the space, say {name}=50.")
+    if not isinstance(value, Integral) or value < 1:
+        raise SpaceError(f"{name} must be a whole number of at least 1, got {value!r}.")
+    return int(value)
