@@ -146,8 +146,8 @@ def test_a_move_waits_for_the_busy_holder_while_others_overtake_it(move, finish,
         events = finish(pool)
         # Trial 2 goes to the first idle worker, and keeps it busy.
         pool.submit(move(2, 0, 1, file=later))
-        busy = next(worker for worker in pool._workers if worker.move is not None)
-        held = next(trial for trial in (0, 1) if trial in busy.held)
+        busy = next(worker for worker in pool._workers if worker.moves)
+        held = next(trial for trial in (0, 1) if trial in busy.standing.held)
         pool.submit(move(held, 1, 2, file=there))
         assert pool.free == 1
         pool.submit(move(3, 0, 1, file=there))
@@ -170,8 +170,8 @@ def test_no_more_moves_wait_for_holders_than_there_are_workers(move, finish, tmp
             pool.submit(move(trial, 0, 1, file=there))
             while pool.free == 0:
                 pool.wait(1)
-        holder = next(worker for worker in pool._workers if worker.move is None)
-        assert holder.held == {0, 1, 2, 3}
+        holder = next(worker for worker in pool._workers if not worker.moves)
+        assert holder.standing.held == {0, 1, 2, 3}
         pool.submit(move(0, 1, 2, file=there))
         pool.submit(move(1, 1, 2, file=there))
         pool.submit(move(2, 1, 2, file=there))

@@ -5,6 +5,8 @@ The life of a move::
     submitted --step done--> Measured, any number of times
               --stop step reached, pause() asked for, or training ended by itself--> Finished
               --raised, hung, or its process died--> Failed
+
+A process that dies or hangs with several moves in its lanes fails none of them: they go on in another.
 """
 
 from __future__ import annotations
@@ -80,6 +82,16 @@ class Pool(Protocol):
     @property
     def busy(self) -> bool:
         """Whether a move is outstanding: more events will come."""
+        ...
+
+    @property
+    def lanes(self) -> int:
+        """How many trials can train at the same time, as far as it is known yet."""
+        ...
+
+    @property
+    def why_alone(self) -> str | None:
+        """Why trials train alone although lanes were asked for; None where they don't, or nobody knows yet."""
         ...
 
     def submit(self, move: Move) -> None:

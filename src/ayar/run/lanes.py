@@ -7,7 +7,7 @@ the one that the same trial would have had alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -53,6 +53,10 @@ class Lanes(Protocol):
     def unload(self, trial: int) -> None:
         """Save the lane's state into its folder, where it has one that still exists, and free the lane."""
         ...
+
+
+OpenLanes = Callable[[int | None], Lanes | str]
+"""Opens empty lanes; see ``HasLanes.lanes``."""
 
 
 @runtime_checkable

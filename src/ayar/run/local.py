@@ -24,9 +24,10 @@ import cloudpickle
 from ayar.errors import MoveError, ObjectiveError
 from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured, Pool
+from ayar.run.lane_trainer import open_trainer
 from ayar.run.objective import as_training
 from ayar.run.process import Launch, WorkerProcess
-from ayar.run.worker import Broken, Holding, Ready, Setup, Trainer
+from ayar.run.worker import Broken, Ready, Setup, Standing
 
 _LOOK_EVERY_S = 0.2  # for hung workers, and for dead ones whose children keep the connection open
 
@@ -40,10 +41,11 @@ def open_pool(
     threads: int | None = None,
     folder: Path | None = None,
     step_timeout_s: float | None = None,
+    lanes: int | None = 0,
 ) -> Pool:
     """A ``LocalPool``, or an ``InProcessPool`` for ``workers=0``; the arguments are those of ``LocalPool``."""
     if workers == 0:
-        return InProcessPool(objective, metric=metric, horizon=horizon, folder=folder)
+        return InProcessPool(objective, metric=metric, horizon=horizon, folder=folder, lanes=lanes)
     return LocalPool(
         objective,
         metric=metric,
@@ -52,6 +54,7 @@ def open_pool(
         threads=threads,
         folder=folder,
         step_timeout_s=step_timeout_s,
+        lanes=lanes,
     )
 
 
@@ -70,6 +73,8 @@ class LocalPool:
         folder: Where each trial gets a folder, named by its number; by default a temporary one.
         step_timeout_s: A training that gives no step for so long is killed. Steps that a restart has to train
             again are allowed for; a plain function is one step.
+        lanes: The most trials that each worker trains as one computation, where the objective offers that; 0 for
+            none, None for as many as pay.
 
     Raises:
         ObjectiveError: The objective is of no known form, or cannot be sent to another process.
@@ -85,6 +90,7 @@ class LocalPool:
         threads: int | None = None,
         folder: Path | None = None,
         step_timeout_s: float | None = None,
+        lanes: int | None = 0,
     ) -> None:
         if workers < 1:
             raise ValueError(f"A pool needs at least one worker, got workers={workers}.")
@@ -94,22 +100,34 @@ class LocalPool:
         self._temporary = tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True)
         here = Path(self._temporary.name)
         (here / "objective").write_bytes(pickled)
-        setup = Setup(here / "objective", metric, horizon, (folder or here / "trials").absolute())
+        setup = Setup(here / "objective", metric, horizon, (folder or here / "trials").absolute(), lanes)
         threads = threads or max(1, _processors() // workers)
-        self._launches = [Launch(setup, threads, Path.cwd(), here / f"output-{number}") for number in range(workers)]
-        self._workers = [WorkerProcess(launch) for launch in self._launches]
+        self._workers = [
+            WorkerProcess(Launch(setup, threads, Path.cwd(), here / f"output-{number}")) for number in range(workers)
+        ]
+        self._lanes = lanes
         self._waiting: list[Move] = []
         self._unseen: list[Event] = []
 
     @property
     def free(self) -> int:
-        """How many moves can be submitted now: one per idle worker.
+        """How many moves can be submitted now: one for each slot of a worker that is empty.
 
         0 while as many moves as there are workers wait for the busy holders of their trials.
         """
         if len(self._waiting) >= len(self._workers):
             return 0
-        return sum(worker.move is None for worker in self._workers)
+        return sum(worker.free for worker in self._workers)
+
+    @property
+    def lanes(self) -> int:
+        """How many trials the workers can train at the same time."""
+        return sum(worker.standing.slots for worker in self._workers)
+
+    @property
+    def why_alone(self) -> str | None:
+        """Why trials train alone although lanes were asked for; None where they don't, or nobody knows yet."""
+        return next((worker.why_alone for worker in self._workers if worker.why_alone), None)
 
     @property
     def busy(self) -> bool:
@@ -148,12 +166,12 @@ class LocalPool:
         self._unseen += [Finished(move.trial, ended=False) for move in self._waiting]
         self._waiting.clear()
         for worker in self._workers:
-            if worker.move is not None:
+            if worker.moves:
                 worker.pause()
 
     def holds(self, trial: int) -> bool:
         """Whether the paused trial is alive in a worker."""
-        return any(trial in worker.held for worker in self._workers)
+        return any(trial in worker.standing.held for worker in self._workers)
 
     def close(self, deadline_s: float = 5.0) -> list[Event]:
         """End all trainings and return the events not yet seen.
@@ -188,19 +206,20 @@ class LocalPool:
 
     def _outstanding(self) -> Iterator[Move]:
         yield from self._waiting
-        yield from (worker.move for worker in self._workers if worker.move is not None)
+        for worker in self._workers:
+            yield from worker.moves.values()
 
     def _dispatch(self) -> None:
-        """Give waiting moves, the oldest first, to the holder of their trial or to any idle worker."""
+        """Give waiting moves, the oldest first, to the holder of their trial or to the worker with most room."""
         for number, worker in enumerate(self._workers):
-            if worker.ready and worker.move is None and not worker.alive:
-                self._replace(number, "", machine=True)  # killed while idle: no trial is to blame
+            if worker.ready and not worker.moves and not worker.alive:
+                self._replace(number, lanes=self._lanes)  # killed while idle: no trial is to blame
         for move in list(self._waiting):
-            holders = [worker for worker in self._workers if move.trial in worker.held]
-            idle = [worker for worker in holders or self._workers if worker.move is None]
-            if idle:
+            holders = [worker for worker in self._workers if move.trial in worker.standing.held]
+            worker = max(holders or self._workers, key=lambda worker: worker.free)
+            if worker.free:
                 self._waiting.remove(move)
-                idle[0].begin(move)
+                worker.begin(move)
 
     def _look_after(self, number: int) -> list[Event]:
         """Read one worker's messages; replace it where it has died or hangs."""
@@ -210,36 +229,28 @@ class LocalPool:
         for message in worker.messages():
             worker.sign_at = time.monotonic()
             match message:
-                case Ready():
-                    worker.ready = True
+                case Ready(standing, why_alone):
+                    worker.ready, worker.standing, worker.why_alone = True, standing, why_alone
                 case Broken(error):
                     raise ObjectiveError(
                         f"A worker process cannot load the objective: {error}{worker.output_tail()}\n"
                         "Make its modules importable there, or train in this process with workers=0."
                     )
-                case Holding(trials):
-                    worker.held = trials
-                case Measured():
-                    worker.steps_allowed = 1
-                    events.append(message)
-                case Finished():
-                    worker.move = None
-                    events.append(message)
+                case Standing():
+                    worker.standing = message
                 case Failed(error=error):
-                    worker.move = None
+                    worker.note(message)
                     events.append(dataclasses.replace(message, error=error + worker.output_tail()))
+                case Measured() | Finished():
+                    worker.note(message)
+                    events.append(message)
                 case _:
                     assert_never(message)
         if not alive:
             events += self._bury(number)
-        elif self._hangs(worker):
-            events += self._abort(number)
+        elif self._step_timeout_s is not None and worker.hangs(self._step_timeout_s):
+            events += self._abort(number, self._step_timeout_s)
         return events
-
-    def _hangs(self, worker: WorkerProcess) -> bool:
-        if self._step_timeout_s is None or worker.move is None or not worker.ready:
-            return False
-        return time.monotonic() - worker.sign_at > self._step_timeout_s * worker.steps_allowed
 
     def _bury(self, number: int) -> list[Event]:
         """Replace a worker that has died."""
@@ -250,69 +261,101 @@ class LocalPool:
                 f"A worker process died while it was loading the objective: {fate}.{worker.output_tail()}\n"
                 "See whether it loads in this process, with workers=0."
             )
-        return self._replace(number, fate, machine=True)
+        return self._settle(number, fate, machine=True)
 
-    def _abort(self, number: int) -> list[Event]:
+    def _abort(self, number: int, step_timeout_s: float) -> list[Event]:
         """Replace a worker that hangs."""
         self._workers[number].abort()
-        limit = f"{self._step_timeout_s:g} s"
-        cause = f"no step within {limit} (step_timeout_s={self._step_timeout_s:g}), so the training was killed"
-        return self._replace(number, cause, machine=False)
+        limit = f"{step_timeout_s:g} s"
+        cause = f"no step within {limit} (step_timeout_s={step_timeout_s:g}), so the training was killed"
+        return self._settle(number, cause, machine=False)
 
-    def _replace(self, number: int, cause: str, *, machine: bool) -> list[Event]:
+    def _settle(self, number: int, cause: str, *, machine: bool) -> list[Event]:
+        """Fail the move that was alone in a worker which came to grief; let several go on from where they stand.
+
+        Nobody knows which of several is to blame, or whether they were too many for the machine, so the next
+        worker takes half as many. In the end a culprit is alone, and after it there is room for all again.
+        """
+        worker = self._workers[number]
+        moves = [*worker.moves.values()]
+        waste_s = time.monotonic() - worker.sign_at
+        if len(moves) > 1:
+            self._replace(number, lanes=len(moves) // 2)
+            self._waiting[:0] = moves
+            return []
+        error = cause + worker.output_tail()
+        self._replace(number, lanes=self._lanes)
+        return [Failed(move.trial, error, waste_s, machine=machine) for move in moves]
+
+    def _replace(self, number: int, *, lanes: int | None) -> None:
+        """Start a new worker in place of another, with ``lanes`` at most."""
         worker = self._workers[number]
         worker.kill()
-        error, waste_s = cause + worker.output_tail(), time.monotonic() - worker.sign_at
-        self._workers[number] = WorkerProcess(self._launches[number])
-        return [Failed(worker.move.trial, error, waste_s, machine=machine)] if worker.move else []
+        launch = dataclasses.replace(worker.launch, setup=dataclasses.replace(worker.launch.setup, lanes=lanes))
+        self._workers[number] = WorkerProcess(launch)
 
 
 class InProcessPool:
-    """The same interface without worker processes: each ``wait`` trains one step here. For debugging.
+    """The same interface without worker processes: each ``wait`` trains a little further here. For debugging.
 
     A hanging step hangs the caller, and what a training prints is seen at once.
     """
 
-    def __init__(self, objective: object, *, metric: str, horizon: int, folder: Path | None = None) -> None:
+    def __init__(
+        self,
+        objective: object,
+        *,
+        metric: str,
+        horizon: int,
+        folder: Path | None = None,
+        lanes: int | None = 0,
+    ) -> None:
         training = as_training(objective, metric=metric)
         self._temporary = tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True)
-        self._trainer = Trainer(training, horizon=horizon, folder=folder or Path(self._temporary.name))
-        self._events: Iterator[Event] | None = None
-        self._pausing = False
+        self._trainer, self.why_alone = open_trainer(
+            training, horizon=horizon, folder=folder or Path(self._temporary.name), lanes=lanes
+        )
+        self._trials: set[int] = set()
 
     @property
     def free(self) -> int:
-        """1, or 0 while a move is outstanding."""
-        return int(self._events is None)
+        """How many moves can be submitted now."""
+        return max(0, self._trainer.slots - len(self._trials))
 
     @property
     def busy(self) -> bool:
         """Whether a move is outstanding."""
-        return self._events is not None
+        return bool(self._trials)
+
+    @property
+    def lanes(self) -> int:
+        """How many trials can train at the same time."""
+        return self._trainer.slots
 
     def submit(self, move: Move) -> None:
         """Train ``move``.
 
         Raises:
-            MoveError: A move is outstanding.
+            MoveError: There is no room for it, or a move of the same trial is outstanding.
         """
-        if self._events is not None:
+        if move.trial in self._trials:
+            raise MoveError(f"Trial {move.trial} has a move outstanding; wait for its end, then submit another.")
+        if not self.free:
             raise MoveError("A move is outstanding; wait for its end, then submit another.")
-        self._pausing = False
-        self._events = self._trainer.run(move, pausing=lambda: self._pausing)
+        self._trials.add(move.trial)
+        self._trainer.begin(move)
 
     def wait(self, timeout_s: float | None = None) -> list[Event]:  # noqa: ARG002 - a step cannot be interrupted
-        """The next event of the outstanding move, whatever time it takes; empty without a move."""
-        if self._events is None:
-            return []
-        event = next(self._events)
-        if not isinstance(event, Measured):
-            self._events = None
-        return [event]
+        """The next events of the outstanding moves, whatever time they take; empty without a move."""
+        events: list[Event] = []
+        while self._trials and not events:
+            events = self._trainer.advance()
+        self._trials -= {event.trial for event in events if not isinstance(event, Measured)}
+        return events
 
     def pause(self) -> None:
-        """Let the outstanding move end where it is."""
-        self._pausing = True
+        """Let every outstanding move end where it is."""
+        self._trainer.pause()
 
     def holds(self, trial: int) -> bool:
         """Whether the paused trial is alive."""
@@ -321,8 +364,9 @@ class InProcessPool:
     def close(self) -> list[Event]:
         """End all trainings and return the events not yet seen."""
         self.pause()
-        events = list(self._events or ())
-        self._events = None
+        events: list[Event] = []
+        while self._trials:
+            events += self.wait()
         self._trainer.close()
         self._temporary.cleanup()
         return events

@@ -3,7 +3,7 @@
 1. a generator ``train(config, seed)``: one yield per step;
 2. a generator with a folder, ``train(config, seed, folder)``: it resumes from the files it finds there;
 3. a plain function ``score(config, seed)``: a number, or a dict of numbers;
-4. a recipe: anything with a method ``train(config, seed, folder, start_step)``.
+4. a recipe: anything with a method ``train(config, seed, folder, start_step)``, and perhaps ``lanes(at_most)``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from pathlib import Path
 
 from ayar.errors import ObjectiveError
 from ayar.records import Configuration
+from ayar.run.lanes import HasLanes, OpenLanes
 
 _CALLS = "train(config, seed), train(config, seed, folder) or score(config)"
 
@@ -41,12 +42,14 @@ class Training:
         metric: The metric that each step must measure.
         uses_folder: Whether it wants a folder of its own for each trial.
         call: Begins the training: ``(config, seed, folder, start_step)`` to whatever the objective returns.
+        lanes: Opens lanes, in which several trials train as one computation; None where it has none to offer.
     """
 
     kind: Kind
     metric: str
     uses_folder: bool
     call: Callable[[Configuration, int, Path | None, int], object]
+    lanes: OpenLanes | None = None
 
     @property
     def sliceable(self) -> bool:
@@ -79,7 +82,7 @@ class Training:
         if isinstance(given, Iterator):
             yield from self._steps(given, start_step if self._goes_on(folder) else 0, start_step)
         elif self.kind is Kind.FUNCTION:
-            yield horizon, self._read(given)[1]
+            yield horizon, self.read(given)[1]
         else:
             raise ObjectiveError(
                 f"The {self.kind} returned {_shown(given)} instead of an iterator. Yield once per step."
@@ -95,7 +98,7 @@ class Training:
         last: int | None = None
         try:
             for value in given:
-                named, metrics = self._read(value)
+                named, metrics = self.read(value)
                 step = named if named is not None else (first if last is None else last) + 1
                 if last is not None and step <= last:
                     raise ObjectiveError(
@@ -114,8 +117,12 @@ class Training:
                 f'for example yield {{"{self.metric}": 0.1}}, and check that its loop runs at least once.'
             )
 
-    def _read(self, given: object) -> tuple[int | None, dict[str, float]]:
-        """The step, where the objective names it, and the metrics."""
+    def read(self, given: object) -> tuple[int | None, dict[str, float]]:
+        """The step, where the objective names it, and the metrics.
+
+        Raises:
+            ObjectiveError: They are no numbers, or the study's metric is missing.
+        """
         if not isinstance(given, Mapping):
             number = _number(given)
             if number is None:
@@ -163,7 +170,7 @@ def as_training(objective: object, *, metric: str) -> Training:
         raise ObjectiveError(f"The objective is the class {objective.__name__}. Hand in an instance of it.")
     train = getattr(objective, "train", None)
     if callable(train) and _binds(train, {}, 0, None, 0):
-        return Training(Kind.RECIPE, metric, True, train)
+        return Training(Kind.RECIPE, metric, True, train, objective.lanes if isinstance(objective, HasLanes) else None)
     if not callable(objective):
         raise ObjectiveError(
             f"The objective is {_shown(objective)}. Hand in a generator function, a plain function or a recipe."

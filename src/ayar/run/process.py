@@ -12,13 +12,13 @@ import threading
 import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.connection import Connection
 from pathlib import Path
 
 from ayar.records import Move
-from ayar.run.events import Event
-from ayar.run.worker import Broken, Command, Holding, Pause, Ready, Setup
+from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.run.worker import Broken, Command, Pause, Ready, Setup, Standing
 
 _BOOT = """
 import json, sys
@@ -55,25 +55,26 @@ class Launch:
 
 
 class WorkerProcess:
-    """A fresh Python process that trains one move at a time.
+    """A fresh Python process that trains moves: one at a time, or several as lanes.
 
     It does not import the user's ``__main__`` again, so a script needs no ``if __name__ == "__main__"``.
 
     Attributes:
-        move: The move it is training; None when it is idle.
-        held: Paused trials alive in it.
+        moves: By trial, what it is training, from where it stands.
+        standing: What it holds, and how many moves it can have.
         ready: Whether it has loaded the objective.
+        why_alone: Why it trains no lanes although they were asked for; None where it does, or isn't ready.
         sign_at: When it last gave a sign, on the monotonic clock.
-        steps_allowed: Steps that it may have to train before it gives the next.
     """
 
     def __init__(self, launch: Launch) -> None:
-        self.move: Move | None = None
-        self.held: frozenset[int] = frozenset()
+        self.moves: dict[int, Move] = {}
+        self.standing = Standing(frozenset(), 1)
         self.ready = False
+        self.why_alone: str | None = None
         self.sign_at = time.monotonic()
-        self.steps_allowed = 1
-        self._output = launch.output
+        self.launch = launch
+        self._steps_allowed: dict[int, int] = {}
         ours, theirs = socket.socketpair()
         # Linux kills a child with the thread that started it, so only the main thread may ask for that.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
@@ -103,22 +104,49 @@ class WorkerProcess:
         """Whether the process runs."""
         return self._process.poll() is None
 
+    @property
+    def free(self) -> int:
+        """How many more moves it can have."""
+        return max(0, self.standing.slots - len(self.moves))
+
     def begin(self, move: Move) -> None:
         """Give it a move."""
-        self.move = move
-        self.sign_at = time.monotonic()
-        self.steps_allowed = 1 if move.trial in self.held else 1 + move.start_step
+        if not self.moves:
+            self.sign_at = time.monotonic()
+        self.moves[move.trial] = move
+        self._steps_allowed[move.trial] = 1 if move.trial in self.standing.held else 1 + move.start_step
         self._send(move)
 
+    def note(self, event: Event) -> None:
+        """Keep in mind where its moves stand after an event of its own."""
+        match event:
+            case Measured(trial=trial, step=step):
+                move = self.moves[trial]
+                self._steps_allowed[trial] = 1
+                if move.start_step < step < move.stop_step:
+                    self.moves[trial] = replace(move, start_step=step)
+            case Finished(trial=trial) | Failed(trial=trial):
+                del self.moves[trial], self._steps_allowed[trial]
+
+    def hangs(self, step_timeout_s: float) -> bool:
+        """Whether it has been silent for longer than its next sign may take.
+
+        That is the time of one step for each of its moves, because lanes are never slower than trials in turn;
+        and of all the steps that a restart has to train again.
+        """
+        if not (self.moves and self.ready):
+            return False
+        return time.monotonic() - self.sign_at > step_timeout_s * sum(self._steps_allowed.values())
+
     def pause(self) -> None:
-        """Ask it to end its move with the step it is in."""
+        """Ask it to end its moves with the steps they are in."""
         self._send(Pause())
 
     def finish(self) -> None:
         """Ask it to close its trainings and end."""
         self._send(None)
 
-    def messages(self) -> Iterator[Event | Ready | Broken | Holding]:
+    def messages(self) -> Iterator[Event | Ready | Broken | Standing]:
         """What it has sent and nobody has read."""
         with suppress(EOFError, OSError):
             while self.connection.poll():
@@ -150,8 +178,8 @@ class WorkerProcess:
 
     def output_tail(self) -> str:
         """The last lines that the training printed, under a heading; empty where it printed nothing."""
-        with self._output.open("rb") as file:
-            file.seek(max(0, self._output.stat().st_size - _TAIL_BYTES))
+        with self.launch.output.open("rb") as file:
+            file.seek(max(0, self.launch.output.stat().st_size - _TAIL_BYTES))
             lines = file.read().decode(errors="replace").splitlines()
         return "\n".join(["\nIts last output:", *lines[-_TAIL_LINES:]]) if lines else ""
 

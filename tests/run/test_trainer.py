@@ -7,7 +7,7 @@ import pytest
 
 from ayar.run.events import Failed, Finished, Measured
 from ayar.run.objective import as_training
-from ayar.run.worker import Trainer, describe
+from ayar.run.trainer import AloneTrainer, describe
 
 
 class Log:
@@ -48,7 +48,7 @@ class Recipe:
 def trainer(tmp_path):
     def make(objective, *, horizon=100, **kwargs):
         training = as_training(objective, metric="loss")
-        return Trainer(training, horizon=horizon, folder=tmp_path, **kwargs)
+        return AloneTrainer(training, horizon=horizon, folder=tmp_path, **kwargs)
 
     return make
 

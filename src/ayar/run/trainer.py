@@ -1,0 +1,204 @@
+"""Training moves inside a worker process, or in the caller's own."""
+
+from __future__ import annotations
+
+import math
+import shutil
+import time
+import traceback
+from collections import OrderedDict
+from collections.abc import Callable, Generator, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol
+
+from ayar.errors import ObjectiveError
+from ayar.records import Move
+from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.run.objective import Training
+
+KEPT_ALIVE = 32
+"""Paused trainings that a worker keeps in memory; the least recently trained are closed first."""
+
+_FRAMES = 8  # of a traceback, innermost last
+
+
+class Trainer(Protocol):
+    """Trains moves in this process, a little further with each call of ``advance``."""
+
+    @property
+    def slots(self) -> int:
+        """How many moves it can have outstanding. May change from one ``advance`` to the next."""
+        ...
+
+    @property
+    def busy(self) -> bool:
+        """Whether a move is outstanding."""
+        ...
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The paused trials that are alive, so that they go on without a restart."""
+        ...
+
+    def begin(self, move: Move) -> None:
+        """Take on a move."""
+        ...
+
+    def advance(self) -> list[Event]:
+        """Train a little further; the events that came of it. The last one of a move ends it."""
+        ...
+
+    def pause(self) -> None:
+        """Let every outstanding move end with the step it is in; one that has not begun ends where it is."""
+        ...
+
+    def close(self) -> None:
+        """End all trainings, so that each can write its checkpoint."""
+        ...
+
+
+Steps = Iterator[tuple[int, dict[str, float]]]
+
+
+class AloneTrainer:
+    """Trains one move at a time, and keeps paused trainings alive where that saves work."""
+
+    slots = 1
+
+    def __init__(self, training: Training, *, horizon: int, folder: Path, keep: int = KEPT_ALIVE) -> None:
+        self._training = training
+        self._horizon = horizon
+        self._folder = folder
+        self._keep = keep
+        self._paused: OrderedDict[int, tuple[int, Steps]] = OrderedDict()
+        self._move: Move | None = None
+        self._events: Iterator[Event] = iter(())
+        self._pausing = False
+
+    @property
+    def busy(self) -> bool:
+        """Whether a move is outstanding."""
+        return self._move is not None
+
+    @property
+    def held(self) -> frozenset[int]:
+        """The paused trials that are alive."""
+        return frozenset(self._paused)
+
+    def begin(self, move: Move) -> None:
+        """Take on a move; the one before it must be over."""
+        self._move, self._pausing = move, False
+        self._events = self.run(move, pausing=lambda: self._pausing)
+
+    def advance(self) -> list[Event]:
+        """The next step. The last one comes with the end: what is told to be done can be continued at once."""
+        if self._move is None:
+            return []
+        events = [next(self._events)]
+        if isinstance(events[0], Measured) and events[0].step >= self._move.stop_step:
+            events.append(next(self._events))
+        if not isinstance(events[-1], Measured):
+            self._move = None
+        return events
+
+    def pause(self) -> None:
+        """Let the outstanding move end where it is."""
+        self._pausing = True
+
+    def run(self, move: Move, *, pausing: Callable[[], bool] = lambda: False) -> Generator[Event]:
+        """Train one move, step by step, until it is done or ``pausing()``.
+
+        The last event is ``Finished`` or ``Failed``.
+        """
+        asked = time.perf_counter()
+        steps: Steps = iter(())
+        try:
+            steps = self._resume(move)
+            step, ended = move.start_step, False
+            while step < move.stop_step and not ended and not pausing():
+                asked = time.perf_counter()
+                measured = next(steps, None)
+                cost_s = time.perf_counter() - asked
+                asked += cost_s
+                if measured is None:
+                    ended = True
+                    break
+                step, metrics = measured
+                yield Measured(move.trial, step, cost_s, metrics)
+                ended = not math.isfinite(metrics[self._training.metric])
+            if self._training.kept_alive and not ended and step < self._horizon:
+                self._pause(move.trial, step, steps)
+            else:
+                _close(steps)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a training does, the pool goes on
+            waste_s = time.perf_counter() - asked
+            yield Failed(move.trial, describe(error), waste_s, contract=isinstance(error, ObjectiveError))
+        else:
+            yield Finished(move.trial, ended)
+
+    def close(self) -> None:
+        """Close every paused training, so that it can write its checkpoint."""
+        while self._paused:
+            self._drop()
+
+    def _resume(self, move: Move) -> Steps:
+        at, steps = self._paused.pop(move.trial, (None, None))
+        if steps is not None and at == move.start_step:
+            return steps
+        if steps is not None:
+            _close_quietly(steps)
+        folder = folder_for(move, self._folder) if self._training.uses_folder else None
+        return self._training.start(move.config, move.seed, folder, move.start_step, self._horizon)
+
+    def _pause(self, trial: int, step: int, steps: Steps) -> None:
+        self._paused[trial] = (step, steps)
+        if len(self._paused) > self._keep:
+            self._drop()
+
+    def _drop(self) -> None:
+        _, (_, steps) = self._paused.popitem(last=False)
+        _close_quietly(steps)
+
+
+def folder_for(move: Move, folder: Path) -> Path:
+    """The trial's own folder inside ``folder``; empty where the trial begins."""
+    own = folder / str(move.trial)
+    if move.start_step == 0:
+        # Files of an attempt that died before its first measurement was recorded.
+        shutil.rmtree(own, ignore_errors=True)
+    own.mkdir(parents=True, exist_ok=True)
+    return own
+
+
+def describe(error: BaseException) -> str:
+    """An error in one line, then where it happened in the user's code."""
+    if isinstance(error, ObjectiveError):
+        return str(error)
+    lines = [f"{type(error).__name__}: {error}".rstrip(": ")]
+    lines += [entry.rstrip() for entry in traceback.format_tb(_outside(error.__traceback__))[-_FRAMES:]]
+    if error.__cause__ is not None:
+        lines.append(f"caused by {type(error.__cause__).__name__}: {error.__cause__}")
+    return "\n".join(lines)
+
+
+def _close(steps: Steps) -> None:
+    if isinstance(steps, Generator):
+        steps.close()
+
+
+def _close_quietly(steps: Steps) -> None:
+    """Close a training whose move is over: nobody waits for its error."""
+    try:
+        _close(steps)
+    except (Exception, SystemExit):  # noqa: BLE001 - whatever a training does, the pool goes on
+        traceback.print_exc()
+
+
+def _outside(trace: TracebackType | None) -> TracebackType | None:
+    """The traceback from the first frame that is not this room's."""
+    here = Path(__file__).parent
+    inner = trace
+    while inner is not None and Path(inner.tb_frame.f_code.co_filename).parent == here:
+        inner = inner.tb_next
+    return inner or trace
