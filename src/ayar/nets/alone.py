@@ -20,7 +20,8 @@ from torch import Tensor, nn
 
 from ayar.errors import DataError, SpaceError
 from ayar.nets import parameters
-from ayar.nets.optimizers import Optimizer, learning_rate
+from ayar.nets.dropout import masks_of
+from ayar.nets.optimizers import Optimizer, learning_rates
 from ayar.records import Configuration, config_key
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -108,24 +109,21 @@ class Alone:
 
     def epoch(self) -> float:
         """Train one epoch; returns the sum of its mini-batches' losses."""
-        X_train, y_train, loss = self._material.X_train, self._material.y_train, self._material.loss
+        X_train, y_train = self._material.X_train, self._material.y_train
         self.net.train()
-        with random_numbers_of(self.seed, self.step + 1):
+        rates = learning_rates(self.config, self.optimizer.updates, self.updates // self.iterations, self.updates)
+        with random_numbers_of(self.seed, self.step + 1), masks_of(self.seed, self.step + 1):
             total = torch.zeros((), dtype=self.optimizer.vector.dtype, device=X_train.device)
             order = torch.randperm(len(X_train)).to(X_train.device)
-            pairs = zip(batches(X_train[order], self.batch_size), batches(y_train[order], self.batch_size), strict=True)
-            for X, y in pairs:
+            X_batches, y_batches = batches(X_train[order], self.batch_size), batches(y_train[order], self.batch_size)
+            for X, y, rate in zip(X_batches, y_batches, rates.tolist(), strict=True):
                 self.optimizer.gradient.zero_()
                 batch_loss = loss(self.net(X), y)
                 torch.autograd.backward(batch_loss)
-                self.optimizer.step(self.learning_rate())
+                self.optimizer.step(rate)
                 total += batch_loss.detach()
         self.step += 1
         return float(total)
-
-    def learning_rate(self) -> float:
-        """The learning rate of the next update."""
-        return learning_rate(self.config, self.optimizer.updates, self.updates)
 
     def measure(self, train_loss: float) -> dict[str, float]:
         """The metrics at this step; ``train_loss`` as in ``Material.measurement``."""

@@ -21,6 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ayar.errors import SpaceError
+from ayar.nets.dropout import dropout
 from ayar.nets.parameters import ACTIVATIONS, registry
 from ayar.nets.recipe import Recipe
 from ayar.nets.tasks import Data
@@ -48,8 +49,7 @@ class DeepNet(nn.Module):
         """The outputs for the rows of ``a``."""
         for layer in range(1, self.output_layer):
             a = self.activation(nn.functional.linear(a, *self._weights(layer)))
-            if self.dropout > 0:
-                a = nn.functional.dropout(a, self.dropout, self.training)
+            a = dropout(a, self.dropout, self.training)
         outputs = nn.functional.linear(a, *self._weights(self.output_layer))
         return outputs.squeeze(-1) if self.squeeze else outputs
 

@@ -18,12 +18,13 @@ The learning rate is set anew for each mini-batch, from the number of the update
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -59,6 +60,11 @@ class Rule:
     defaults: Coefficients = Coefficients()
     decoupled: bool = False
 
+    @property
+    def is_adaptive(self) -> bool:
+        """Whether each parameter's step is divided by the size of its own gradients."""
+        return "square" in self.averages
+
 
 def _momentum(gradient: Tensor, state: Mapping[str, Tensor], _: int, c: Coefficients) -> Tensor:
     if c.momentum == 0:
@@ -89,10 +95,10 @@ RULES: Mapping[str, Rule] = {
     "adamw": Rule(_adam, ("velocity", "square"), decoupled=True),
 }
 
-SCHEDULES: Mapping[str, Callable[[float], float]] = {
-    "constant": lambda _: 1.0,
-    "step": lambda done: 1.0 if done < 0.5 else 0.1 if done < 0.75 else 0.01,
-    "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
+SCHEDULES: Mapping[str, Callable[[np.ndarray], np.ndarray]] = {
+    "constant": np.ones_like,
+    "step": lambda done: np.where(done < 0.5, 1.0, np.where(done < 0.75, 0.1, 0.01)),
+    "cosine": lambda done: 0.5 * (1 + np.cos(np.pi * done)),
 }
 """Name -> the factor on the learning rate, given the share of the updates after the warm-up that are done."""
 
@@ -110,7 +116,7 @@ class Optimizer:
     """
 
     def __init__(self, net: nn.Module, config: Mapping[str, Any]) -> None:
-        self.rule = RULES[known("optimizer", config.get("optimizer", "adam"), RULES)]
+        self.rule = rule_of(config)
         self.coefficients = _coefficients(self.rule, config)
         trained = [p for p in net.parameters() if p.requires_grad]
         self.vector = torch.cat([p.detach().flatten() for p in trained])
@@ -138,6 +144,138 @@ class Optimizer:
         self.vector.add_(direction, alpha=-learning_rate)
 
 
+@dataclass(frozen=True, slots=True)
+class LaneState:
+    """What the optimizer keeps of k lanes, one row each; all tensors have shape ``(k, n)``.
+
+    Attributes:
+        vector: The parameters.
+        gradient: Their gradients. An update may overwrite them.
+        velocity: First running average, in the rows whose rule has one.
+        square: Second running average, in the rows whose rule has one.
+    """
+
+    vector: Tensor
+    gradient: Tensor
+    velocity: Tensor
+    square: Tensor
+
+
+class LaneOptimizer:
+    """Updates k lanes side by side, each by its own rule with its own coefficients, as ``Optimizer`` updates one.
+
+    Two formulas serve all rules; the rows of one formula must lie together, so sort lanes by ``is_adaptive``.
+    With the coefficients c of ``coefficients``, for the sgd family ::
+
+        velocity = c[2] velocity + gradient;  vector += c[3] velocity + c[4] gradient
+
+    and for Adam and RMSprop (Adam without a first average or a correction of bias) ::
+
+        velocity += c[2] (gradient - velocity);  square += c[3] (gradient^2 - square)
+        vector += c[5] velocity / (sqrt(square) + c[4])
+
+    Before that, weight decay adds ``c[0] W`` to the gradient and, where decoupled, ``c[1] W`` to the weights.
+
+    Args:
+        configs: Of the k lanes.
+        totals: Updates of each lane's whole training.
+        state: Parameters, gradients and averages, updated in place.
+        decayed: Weight decay acts on so many columns, the first ones.
+    """
+
+    N_COEFFICIENTS = 6
+
+    def __init__(
+        self, configs: Sequence[Mapping[str, Any]], totals: Sequence[int], state: LaneState, decayed: int
+    ) -> None:
+        self._configs = configs
+        self._totals = totals
+        self._rules = [rule_of(config) for config in configs]
+        self._now = state.vector.new_empty(self.N_COEFFICIENTS, len(configs), 1)
+        self._calls = [*self._decay(state, decayed), *self._descend(state)]
+
+    def coefficients(self, updates: Sequence[int], n: int) -> Tensor:
+        """Coefficients of the next ``n`` updates of lanes that made so many already: ``(n, 6, k, 1)``."""
+        table = np.zeros((n, self.N_COEFFICIENTS, len(self._configs)))
+        for lane, (config, rule, done, total) in enumerate(
+            zip(self._configs, self._rules, updates, self._totals, strict=True)
+        ):
+            self._fill(table[:, :, lane], config, rule, done, learning_rates(config, done, n, total))
+        return torch.from_numpy(table).to(self._now).unsqueeze(-1)
+
+    def step(self, coefficients: Tensor) -> None:
+        """Make one update with its coefficients, of shape ``(6, k, 1)``."""
+        self._now.copy_(coefficients)
+        for call in self._calls:
+            call()
+
+    @staticmethod
+    def _fill(c: np.ndarray, config: Mapping[str, Any], rule: Rule, done: int, rates: np.ndarray) -> None:
+        own = _coefficients(rule, config)
+        decay = float(config.get("weight_decay", 0.0))
+        c[:, 0], c[:, 1] = (0.0, -rates * decay) if rule.decoupled else (decay, 0.0)
+        if not rule.is_adaptive:
+            c[:, 2] = own.momentum
+            c[:, 3] = -rates * own.momentum if own.nesterov else -rates
+            c[:, 4] = -rates if own.nesterov else 0.0
+            return
+        averages_gradient = "velocity" in rule.averages
+        update = np.arange(done + 1, done + 1 + len(rates), dtype=np.float64)
+        correct1 = 1 - own.beta1**update if averages_gradient else 1.0
+        correct2 = np.sqrt(1 - own.beta2**update) if averages_gradient else 1.0
+        c[:, 2] = 1 - own.beta1 if averages_gradient else 1.0
+        c[:, 3] = 1 - own.beta2
+        c[:, 4] = EPSILON * correct2
+        c[:, 5] = -rates * correct2 / correct1
+
+    def _decay(self, state: LaneState, decayed: int) -> list[Callable[[], object]]:
+        weights, slopes = state.vector[:, :decayed], state.gradient[:, :decayed]
+        decaying = [r for c, r in zip(self._configs, self._rules, strict=True) if c.get("weight_decay", 0.0) > 0]
+        calls: list[Callable[[], object]] = []
+        if not all(rule.decoupled for rule in decaying):
+            calls.append(partial(slopes.addcmul_, weights, self._now[0]))
+        if any(rule.decoupled for rule in decaying):
+            calls.append(partial(weights.addcmul_, weights, self._now[1]))
+        return calls
+
+    def _descend(self, state: LaneState) -> list[Callable[[], object]]:
+        n_plain = sum(not rule.is_adaptive for rule in self._rules)
+        assert not any(rule.is_adaptive for rule in self._rules[:n_plain]), "rows are sorted by is_adaptive"
+        calls: list[Callable[[], object]] = []
+        if n_plain:
+            own = [_coefficients(r, c) for r, c in zip(self._rules[:n_plain], self._configs, strict=False)]
+            w, g, v = (t[:n_plain] for t in (state.vector, state.gradient, state.velocity))
+            c = self._now[:, :n_plain]
+            if any(o.momentum for o in own):
+                calls += [partial(v.mul_, c[2]), partial(v.add_, g), partial(w.addcmul_, v, c[3])]
+                if any(o.nesterov for o in own):
+                    calls.append(partial(w.addcmul_, g, c[4]))
+            else:
+                calls += [partial(torch.add, c[3], c[4], out=c[5]), partial(w.addcmul_, g, c[5])]
+        if n_plain < len(self._rules):
+            w, g, v, s = (t[n_plain:] for t in (state.vector, state.gradient, state.velocity, state.square))
+            c = self._now[:, n_plain:]
+            calls += [
+                partial(v.lerp_, g, c[2]),
+                partial(g.mul_, g),
+                partial(s.lerp_, g, c[3]),
+                partial(torch.sqrt, s, out=g),
+                partial(g.add_, c[4]),
+                partial(torch.div, v, g, out=g),
+                partial(w.addcmul_, g, c[5]),
+            ]
+        return calls
+
+
+def rule_of(config: Mapping[str, Any]) -> Rule:
+    """The rule by which a configuration updates its parameters.
+
+    Raises:
+        SpaceError: The optimizer is unknown.
+    """
+    return RULES[known("optimizer", config.get("optimizer", "adam"), RULES)]
+
+
 def learning_rate(config: Mapping[str, Any], update: int, updates: int) -> float:
     """The learning rate of update number ``update``, counted from 0, of ``updates`` in the whole training.
 
@@ -147,12 +285,20 @@ def learning_rate(config: Mapping[str, Any], update: int, updates: int) -> float
     Raises:
         SpaceError: The schedule is unknown.
     """
+    return float(learning_rates(config, update, 1, updates)[0])
+
+
+def learning_rates(config: Mapping[str, Any], first: int, n: int, updates: int) -> np.ndarray:
+    """The learning rates of ``n`` updates from number ``first`` on, float64; see ``learning_rate``."""
+    update = np.arange(first, first + n, dtype=np.float64)
     peak = float(config.get("learning_rate", 0.001))
     schedule = SCHEDULES[known("schedule", config.get("schedule", "constant"), SCHEDULES)]
     warmup = float(config.get("warmup", 0.0)) * updates
-    if update < warmup:
-        return peak * min(1.0, (update + 1) / warmup)
-    return peak * schedule((update - warmup) / (updates - warmup))
+    rates = peak * schedule((update - warmup) / max(updates - warmup, 1))
+    rising = update < warmup
+    if rising.any():
+        rates[rising] = peak * np.minimum(1.0, (update[rising] + 1) / warmup)
+    return rates
 
 
 def known(what: str, name: Any, names: Iterable[str]) -> str:

@@ -1,0 +1,66 @@
+"""Dropout whose masks follow from the seed and the epoch alone, so that a lane draws what a trial alone draws.
+
+PyTorch's own dropout takes its random numbers from one global stream, call by call. Here they come from a stream of
+the epoch's own, 16 bits for each unit, in the order of the calls; the bits of many calls can be drawn at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+_PER_WORD = 4  # decisions of 16 bits in one word of the generator
+_MASKS = 1  # tells this stream apart from others of the same seed and epoch
+
+
+class Masks:
+    """The random bits of one epoch of one trial, in the order in which dropout asks for them."""
+
+    def __init__(self, seed: int, epoch: int) -> None:
+        self._generator = np.random.SFC64(np.random.SeedSequence((seed, epoch, _MASKS)))
+
+    def bits(self, calls: int, units: int) -> Tensor:
+        """The bits of the next ``calls`` calls for ``units`` units each: int16, shape ``(calls, units)``."""
+        words = -(-units // _PER_WORD)
+        drawn = self._generator.random_raw(calls * words).view(np.int16)
+        return torch.from_numpy(drawn.reshape(calls, words * _PER_WORD)[:, :units])
+
+
+def threshold(share: float) -> int:
+    """The least bits that keep a unit where ``share`` of the units is to be silenced.
+
+    >>> threshold(0.0), threshold(0.5)
+    (-32768, 0)
+    """
+    return min(round(share * 2**16) - 2**15, 2**15 - 1)
+
+
+def dropout(a: Tensor, share: float, training: bool = True) -> Tensor:
+    """Silence ``share`` of the units of ``a`` and scale the rest up by as much; nothing outside training.
+
+    Inside ``masks_of`` the units follow from its seed and epoch, elsewhere from torch's random numbers.
+    """
+    if not training or share == 0:
+        return a
+    if _current is None:
+        return nn.functional.dropout(a, share)
+    keep = _current.bits(1, a.numel()).to(a.device).view(a.shape) >= threshold(share)
+    return a * (keep * torch.tensor(1 / (1 - share), dtype=a.dtype, device=a.device))
+
+
+@contextmanager
+def masks_of(seed: int, epoch: int) -> Iterator[Masks]:
+    """Inside, ``dropout`` draws the masks of this epoch, from its first batch on."""
+    global _current  # noqa: PLW0603 - the net that is trained cannot be handed anything but its inputs
+    before, _current = _current, Masks(seed, epoch)
+    try:
+        yield _current
+    finally:
+        _current = before
+
+
+_current: Masks | None = None
