@@ -215,7 +215,7 @@ class Tuning:
     def _refuse_hopeless(self, failure: Failed) -> None:
         """Stop where the training itself is broken: other configurations would only fail alike."""
         trials = self.book.trials
-        all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve for t in trials)
+        all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve.trained for t in trials)
         if failure.contract or all_failed:
             lead = "" if failure.contract else f"All of the first {len(trials)} trainings failed; the last one so: "
             raise ObjectiveError(f"{lead}{failure.error}")

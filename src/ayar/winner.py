@@ -224,7 +224,11 @@ def choose(trials: Sequence[Trial], metric: Metric, default: Configuration) -> W
 
 
 def others(places: Sequence[Standing], default: Configuration) -> dict[str, Standing]:
-    """The standings that the chosen one is compared with on fresh seeds: default and runner-up, where they exist."""
-    rest = [(config_key(place.config) == config_key(default), place) for place in places[1:]]
-    named = {"runner-up": place for is_default, place in rest[:1] if not is_default}
-    return named | {"default": place for is_default, place in rest if is_default}
+    """The standings that the chosen one is compared with on fresh seeds: runner-up and default, where they exist."""
+    named: dict[str, Standing] = {}
+    for position, place in enumerate(places[1:]):
+        if config_key(place.config) == config_key(default):
+            named["default"] = place
+        elif position == 0:
+            named["runner-up"] = place
+    return named
