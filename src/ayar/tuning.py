@@ -232,4 +232,4 @@ class Tuning:
         order = ranked(self.book.trials)
         if not order:
             return ""
-        return f"best {self.metric.name} {self.metric.loss(order[0].loss):.4g} (trial {order[0].id})"
+        return f"best {self.metric.loss(order[0].loss):.4g} (trial {order[0].id})"
