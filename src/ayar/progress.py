@@ -60,21 +60,26 @@ class ProgressDisplay:
         if self._on:
             self._live.stop()
 
-    def show(self, phase: str, done: float, trials: Sequence[Trial], best: str) -> None:
-        """Draw ``phase`` as ``done`` (0 to 1) with the trials by state; at most a few times a second."""
-        now = time.monotonic()
-        if not self._on or now - self._drawn_at < self._every_s:
+    @property
+    def due(self) -> bool:
+        """Whether it is time to show something; a few times a second at most."""
+        return self._on and time.monotonic() - self._drawn_at >= self._every_s
+
+    def show(self, phase: str, done: float, trials: Sequence[Trial], best: str, lanes: int | None = None) -> None:
+        """Draw ``phase`` as ``done`` (0 to 1) with the trials by state, where it is ``due``."""
+        if not self.due:
             return
-        self._drawn_at = now
-        self._live.update(self._picture(phase, min(max(done, 0.0), 1.0), trials, best), refresh=True)
+        self._drawn_at = time.monotonic()
+        self._live.update(self._picture(phase, min(max(done, 0.0), 1.0), trials, best, lanes), refresh=True)
 
     def begin(self) -> None:
         """Start the clock that the time left is read from."""
         self._began = time.monotonic()
 
-    def _picture(self, phase: str, done: float, trials: Sequence[Trial], best: str) -> Group:
+    def _picture(self, phase: str, done: float, trials: Sequence[Trial], best: str, lanes: int | None) -> Group:
         elapsed = time.monotonic() - self._began
         left = f"{time_words(elapsed * (1 - done) / done)} left" if done > 0.02 else "starting"
+        left += f", {lanes} lanes" if lanes else ""
         row = Table.grid(padding=(0, 1))
         row.add_row(Text(f"{phase:<9}", style="bold"), ProgressBar(total=1.0, completed=done, width=40), left)
         return Group(row, Text(f"{states_line(trials)}; {best}", style="dim", overflow="ellipsis", no_wrap=True))

@@ -27,6 +27,7 @@ from ayar.recheck.fingerprint import fingerprint
 from ayar.records import Configuration, Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
 from ayar.report.page import render
 from ayar.report.tables import Story
+from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
 from ayar.search import searcher_named
@@ -256,7 +257,7 @@ class Study:
         """
         config = self.space.complete(values, outside=True)
         seed = trial_seed(self.seed, Purpose.ATTEMPT, 0)
-        with self._tuning(objective, Problem(self.space, self.horizon, self.seed), 0, None, False) as tuning:
+        with self._tuning(objective, Problem(self.space, self.horizon, self.seed), workers=0) as tuning:
             tuning.train([(config, seed, Purpose.ATTEMPT, self.horizon)], phase="attempt")
         trial = self._book.of(config, seed)
         assert trial is not None
@@ -273,6 +274,7 @@ class Study:
         confirm: float = 0.3,
         step_timeout_s: float | None = None,
         progress: bool = True,
+        lanes: str | int = "off",
     ) -> Winner | None:
         """Search, then confirm the winner on fresh seeds. Resumes where it stopped; ends at once when all is done.
 
@@ -285,17 +287,20 @@ class Study:
             confirm: Share of the budget kept for confirmation; 0 leaves it out.
             step_timeout_s: Seconds one step may take before its training counts as hung.
             progress: Whether to show a bar, where standard error is a terminal.
+            lanes: How many trials of a recipe each worker trains as one computation: ``"auto"`` for as many as
+                pay, ``"off"``, or at most this number. No curve changes with it.
 
         Raises:
-            BudgetError: No limit was given for a space that has no end.
+            BudgetError: No limit was given for a space that has no end, or ``lanes`` is none of these.
             ObjectiveError: The objective can't be used; what was recorded stays.
             KeyboardInterrupt: After Ctrl-C, once the running steps have ended and are recorded; a second one at once.
         """
         budget = Budget(minutes, trials, steps, confirm)
         if minutes is trials is steps is None and self.space.size is None:
             raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
+        at_most = _at_most(lanes)
         problem = Problem(self.space, self.horizon, self.seed, self._sliceable(objective), trials)
-        with self._tuning(objective, problem, workers, step_timeout_s, progress) as tuning:
+        with self._tuning(objective, problem, workers, at_most, step_timeout_s, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
                 tuning.search(budget, max(workers, 1))
@@ -305,6 +310,7 @@ class Study:
                     plan = plan_confirmation(self.trials(), rounds, max(workers, 1))
                     self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
                 tuning.confirm(plan)
+            self._note_lanes(tuning.pool, lanes, say=progress)
         world, known = _world_of(objective), self.notes("fingerprint")
         if not known or known[-1].body != world:
             self.note("fingerprint", world)
@@ -344,7 +350,7 @@ class Study:
         if progress:
             print(textwrap.fill(course.sentence, 79), file=sys.stderr)
         problem = Problem(self.space, self.horizon, self.seed)
-        with self._tuning(objective, problem, workers, None, progress) as tuning:
+        with self._tuning(objective, problem, workers, progress=progress) as tuning:
             found = run(course, partial(tuning.train_arms, begun.body["first"]), before, after)
         self.note("recheck", {"begun": begun.id, **found.to_dict()})
         return found
@@ -374,7 +380,13 @@ class Study:
 
     @contextmanager
     def _tuning(
-        self, objective: Any, problem: Problem, workers: int, step_timeout_s: float | None, progress: bool
+        self,
+        objective: Any,
+        problem: Problem,
+        workers: int,
+        lanes: int | None = 0,
+        step_timeout_s: float | None = None,
+        progress: bool = False,
     ) -> Iterator[Tuning]:
         """Workers and display for one tuning; raises KeyboardInterrupt at its end if Ctrl-C came."""
         with (
@@ -387,10 +399,23 @@ class Study:
                 workers=workers,
                 folder=self.folder,
                 step_timeout_s=step_timeout_s,
+                lanes=lanes,
             ) as pool,
         ):
             yield Tuning(self._book, self._searcher, problem, self._metric, pool, self.folder, display, interrupt)
             interrupt.check()
+
+    def _note_lanes(self, pool: Pool, asked: str | int, *, say: bool) -> None:
+        """Write down how trials were trained side by side, where that has changed."""
+        if pool.lanes is None and pool.why_alone is None:
+            return
+        body = {"asked": asked, "lanes": pool.lanes, "why_alone": pool.why_alone}
+        known = self.notes("lanes")
+        if known and known[-1].body == body:
+            return
+        self.note("lanes", body)
+        if say and pool.why_alone is not None:
+            print(textwrap.fill(f"Trials were trained one at a time: {pool.why_alone}", 79), file=sys.stderr)
 
     @property
     def folder(self) -> Path:
@@ -476,6 +501,16 @@ class Study:
         page = Path(path)
         page.write_text(render(self.story(report=str(page), **more)), encoding="utf-8")
         return page
+
+
+def _at_most(lanes: str | int) -> int | None:
+    """The most lanes for each worker, as pools take it."""
+    limits = {"auto": None, "off": 0}
+    if lanes in limits:
+        return limits[str(lanes)]
+    if isinstance(lanes, int) and lanes >= 1:
+        return lanes
+    raise BudgetError(f"lanes={lanes!r} is unknown. Give 'auto', 'off', or how many at most, say 16.")
 
 
 def _world_of(objective: Any) -> dict[str, Any]:

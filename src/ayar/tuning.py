@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
 
 from ayar.errors import BudgetError, ObjectiveError
@@ -111,12 +112,12 @@ class Tuning:
             started = sum(t.purpose is Purpose.SEARCH for t in book.trials)
             return max(used(), started / budget.trials if budget.trials else 0.0)
 
-        def next_move() -> Move | None:
+        def next_moves(n: int) -> list[Move]:
             if left_over:
-                return left_over.pop()
-            return next(iter(ask(book, self.searcher, self.problem, 1)), None)
+                return [left_over.pop()]
+            return ask(book, self.searcher, self.problem, n)
 
-        self._drive(next_move, phase="search", shown=shown, over=lambda: used() >= 1)
+        self._drive(next_moves, phase="search", shown=shown, over=lambda: used() >= 1)
 
     def confirm(self, plan: Plan) -> None:
         """Re-rank the candidates beside the default on common fresh seeds; finalise the leaders on further ones."""
@@ -162,7 +163,7 @@ class Tuning:
 
         waiting = moves()
         self.display.begin()
-        self._drive(lambda: next(waiting, None), phase=phase, shown=lambda: begun / len(wanted))
+        self._drive(lambda n: [*islice(waiting, n)], phase=phase, shown=lambda: begun / len(wanted))
 
     def train_arms(
         self, first: Mapping[str, int], arms: Sequence[tuple[Configuration, int]], purpose: Purpose, numbers: range
@@ -185,20 +186,24 @@ class Tuning:
 
     def _drive(
         self,
-        next_move: Callable[[], Move | None],
+        next_moves: Callable[[int], list[Move]],
         *,
         phase: str,
         shown: Callable[[], float],
         over: Callable[[], bool] = lambda: False,
     ) -> None:
-        """Keep the pool busy until no move is left, ``over()``, or Ctrl-C; write down all that it reports."""
+        """Keep the pool busy until no move is left, ``over()``, or Ctrl-C; write down all that it reports.
+
+        ``next_moves(n)`` gives up to ``n``; none while all that is left waits for outstanding ones.
+        """
         closed = 0
         while True:
             stop = self.interrupt.asked or over()
             if stop:
                 self.pool.pause()
-            while not stop and self.pool.free and (move := next_move()) is not None:
-                self.pool.submit(move)
+            while not stop and self.pool.free and (moves := next_moves(self.pool.free)):
+                for move in moves:
+                    self.pool.submit(move)
             if not self.pool.busy:
                 break
             for event in self.pool.wait(0.2):
@@ -209,7 +214,8 @@ class Tuning:
             if closed >= KEPT_FOLDERS:
                 self._prune_folders()
                 closed = 0
-            self.display.show(phase, shown(), self.book.trials, self._best_words())
+            if self.display.due:
+                self.display.show(phase, shown(), self.book.trials, self._best_words(), self.pool.lanes)
         self._prune_folders()
 
     def _refuse_hopeless(self, failure: Failed) -> None:

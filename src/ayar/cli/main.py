@@ -67,6 +67,13 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--trials", type=int, help="search trials to start")
     tune.add_argument("--steps", type=int, help="steps of search to train")
     tune.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
+    tune.add_argument(
+        "--lanes",
+        type=train.lanes,
+        default="off",
+        metavar="auto|off|K",
+        help="trials that each process trains as one computation (default: off)",
+    )
     tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
     tune.add_argument("--minimize", metavar="METRIC", help="for a function: the metric to minimise")
     tune.add_argument("--maximize", metavar="METRIC", help="for a function: the metric to maximise")

@@ -44,6 +44,7 @@ def tune(args: argparse.Namespace) -> None:
         confirm=args.confirm,
         step_timeout_s=args.step_timeout,
         progress=not args.json,
+        lanes=args.lanes,
     )
     winner = study.winner()
     if winner is not None and not opened.source.is_function and ScoreKind.FRESH_SEED in winner.scores:
@@ -168,6 +169,11 @@ def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
     for warning in opened.facts.get("warnings", ()):
         say(f"note: {warning}")
     say(terminal.winner_summary(story, colour=coloured()))
+
+
+def lanes(text: str) -> str | int:
+    """``auto``, ``off`` or a number, as ``Study.tune`` takes it."""
+    return int(text) if text.isdecimal() else text
 
 
 def processors() -> int:

@@ -85,8 +85,8 @@ class Pool(Protocol):
         ...
 
     @property
-    def lanes(self) -> int:
-        """How many trials can train at the same time, as far as it is known yet."""
+    def lanes(self) -> int | None:
+        """How many lanes there are in all workers together; None where trials train alone, or nobody knows yet."""
         ...
 
     @property

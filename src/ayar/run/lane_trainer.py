@@ -82,6 +82,8 @@ class LaneTrainer:
     error in the common computation, each of its trials goes on alone, so that the one to blame fails by itself.
     """
 
+    in_lanes = True
+
     def __init__(
         self, training: Training, lanes: Lanes, alone: AloneTrainer, *, folder: Path, at_most: int | None = None
     ) -> None:

@@ -120,9 +120,10 @@ class LocalPool:
         return sum(worker.free for worker in self._workers)
 
     @property
-    def lanes(self) -> int:
-        """How many trials the workers can train at the same time."""
-        return sum(worker.standing.slots for worker in self._workers)
+    def lanes(self) -> int | None:
+        """How many lanes there are in all workers together; None where trials train alone, or nobody knows yet."""
+        counts = [worker.standing.slots for worker in self._workers if worker.standing.in_lanes]
+        return sum(counts) if counts else None
 
     @property
     def why_alone(self) -> str | None:
@@ -328,9 +329,9 @@ class InProcessPool:
         return bool(self._trials)
 
     @property
-    def lanes(self) -> int:
-        """How many trials can train at the same time."""
-        return self._trainer.slots
+    def lanes(self) -> int | None:
+        """How many lanes there are; None where trials train alone."""
+        return self._trainer.slots if self._trainer.in_lanes else None
 
     def submit(self, move: Move) -> None:
         """Train ``move``.

@@ -69,7 +69,7 @@ class WorkerProcess:
 
     def __init__(self, launch: Launch) -> None:
         self.moves: dict[int, Move] = {}
-        self.standing = Standing(frozenset(), 1)
+        self.standing = Standing()
         self.ready = False
         self.why_alone: str | None = None
         self.sign_at = time.monotonic()

@@ -27,6 +27,11 @@ class Trainer(Protocol):
     """Trains moves in this process, a little further with each call of ``advance``."""
 
     @property
+    def in_lanes(self) -> bool:
+        """Whether it trains moves as lanes."""
+        ...
+
+    @property
     def slots(self) -> int:
         """How many moves it can have outstanding. May change from one ``advance`` to the next."""
         ...
@@ -64,6 +69,7 @@ Steps = Iterator[tuple[int, dict[str, float]]]
 class AloneTrainer:
     """Trains one move at a time, and keeps paused trainings alive where that saves work."""
 
+    in_lanes = False
     slots = 1
 
     def __init__(self, training: Training, *, horizon: int, folder: Path, keep: int = KEPT_ALIVE) -> None:

@@ -62,10 +62,12 @@ class Standing:
     Attributes:
         held: The paused trials alive in it.
         slots: How many moves it can have outstanding.
+        in_lanes: Whether it trains them as lanes.
     """
 
-    held: frozenset[int]
-    slots: int
+    held: frozenset[int] = frozenset()
+    slots: int = 1
+    in_lanes: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,13 +110,13 @@ def main(fd: int, parent: int) -> None:
         connection.send((Broken(describe(error)),))
         return
     trainer, why_alone = open_trainer(training, horizon=setup.horizon, folder=setup.folder, lanes=setup.lanes)
-    told = Standing(trainer.held, trainer.slots)
+    told = Standing(trainer.held, trainer.slots, trainer.in_lanes)
     connection.send((Ready(told, why_alone),))
     ending = False
     while trainer.busy or not ending:
         ending = ending or not _obey(commands, trainer)
         events = trainer.advance()
-        standing = Standing(trainer.held, trainer.slots)
+        standing = Standing(trainer.held, trainer.slots, trainer.in_lanes)
         connection.send(tuple(events) if standing == told else (standing, *events))
         told = standing
     trainer.close()
