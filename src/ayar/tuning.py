@@ -21,6 +21,7 @@ from ayar.seeds import Purpose, trial_seed
 from ayar.winner import Plan, others, ranked, search_steps, standings, training_cost_s
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
+KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon thawed
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
 
 Training = tuple[Configuration, int, Purpose, int]
@@ -69,12 +70,13 @@ class Budget:
 def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int) -> list[Move]:
     """Turn the searcher's next proposals into moves: numbered, seeded and written down."""
     moves = []
+    index = sum(t.purpose is Purpose.SEARCH for t in book.trials)
     for proposal in searcher.propose(problem, book.trials, n):
         if proposal.trial is not None:
             moves.append(book.go_on(proposal.trial, proposal.stop_step))
         else:
-            index = sum(t.purpose is Purpose.SEARCH for t in book.trials)
             seed = trial_seed(problem.seed, Purpose.SEARCH, index)
+            index += 1
             moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
     return moves
 
@@ -211,7 +213,7 @@ class Tuning:
                 closed += not isinstance(event, Measured)
                 if isinstance(event, Failed):
                     self._refuse_hopeless(event)
-            if closed >= KEPT_FOLDERS:
+            if closed >= max(KEPT_FOLDERS, len(self.book.trials) // 10):
                 self._prune_folders()
                 closed = 0
             if self.display.due:
@@ -228,7 +230,8 @@ class Tuning:
 
     def _prune_folders(self) -> None:
         """Remove the folders of search trials that are unlikely to be thawed; they can train again."""
-        kept = {t.id for t in ranked(self.book.trials)[:KEPT_FOLDERS]}
+        count = max(KEPT_FOLDERS, KEPT_FOR_EACH_LANE * (self.pool.lanes or 0))
+        kept = {t.id for t in ranked(self.book.trials)[:count]}
         for trial in self.book.trials:
             idle = trial.purpose is Purpose.SEARCH and trial.state is not State.RUNNING
             if idle and trial.id not in kept:

@@ -118,7 +118,7 @@ class LaneTrainer:
         self._waiting.append(move)
 
     def advance(self) -> list[Event]:
-        """Train all lanes for one quantum. Each pays an equal share of the time, loading and saving included."""
+        """Train the lanes for one quantum. They share its cost, loading and saving included."""
         events, self._ended = self._ended, []
         if self._suspects or self._alone.busy:
             return events + self._advance_alone()
@@ -132,7 +132,7 @@ class LaneTrainer:
             out_of_memory = isinstance(error, MemoryError)
         else:
             trained = time.perf_counter()
-            self._charge(self._unpaid_s + trained - asked)
+            self._charge(self._unpaid_s + trained - asked, steps)
             events += self._read(steps)
             self._unpaid_s = time.perf_counter() - trained
             return events
@@ -176,9 +176,11 @@ class LaneTrainer:
                 self._loaded[move.trial] = _Lane(move, stop, move.start_step)
         return events
 
-    def _charge(self, seconds: float) -> None:
-        for lane in self._loaded.values():
-            lane.cost_s += seconds / len(self._loaded)
+    def _charge(self, seconds: float, steps: Sequence[LaneStep]) -> None:
+        """Let the lanes that have something to show pay for the quantum; all of them where none has."""
+        payers = {trial for trial, *_ in steps} or self._loaded.keys()
+        for trial in payers:
+            self._loaded[trial].cost_s += seconds / len(payers)
 
     def _read(self, steps: Sequence[LaneStep]) -> Iterator[Event]:
         """What the lanes have measured, then the ends of the moves that are done."""
