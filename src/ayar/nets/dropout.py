@@ -6,7 +6,7 @@ the epoch's own, 16 bits for each unit, in the order of the calls; the bits of m
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 
 import numpy as np
@@ -23,11 +23,15 @@ class Masks:
     def __init__(self, seed: int, epoch: int) -> None:
         self._generator = np.random.SFC64(np.random.SeedSequence((seed, epoch, _MASKS)))
 
-    def bits(self, calls: int, units: int) -> Tensor:
-        """The bits of the next ``calls`` calls for ``units`` units each: int16, shape ``(calls, units)``."""
-        words = -(-units // _PER_WORD)
-        drawn = self._generator.random_raw(calls * words).view(np.int16)
-        return torch.from_numpy(drawn.reshape(calls, words * _PER_WORD)[:, :units])
+    def draw(self, times: int, units: Sequence[int]) -> list[Tensor]:
+        """The bits of the next ``times`` rounds of calls, each for so many ``units``.
+
+        One int16 tensor of shape ``(times, units)`` for each call of a round.
+        """
+        ends = np.cumsum([-(-n // _PER_WORD) for n in units])
+        drawn = torch.from_numpy(self._generator.random_raw(times * int(ends[-1])).view(np.int16)).view(times, -1)
+        starts = [0, *(_PER_WORD * ends[:-1]).tolist()]
+        return [drawn[:, start : start + n] for start, n in zip(starts, units, strict=True)]
 
 
 def threshold(share: float) -> int:
@@ -48,7 +52,7 @@ def dropout(a: Tensor, share: float, training: bool = True) -> Tensor:
         return a
     if _current is None:
         return nn.functional.dropout(a, share)
-    keep = _current.bits(1, a.numel()).to(a.device).view(a.shape) >= threshold(share)
+    keep = _current.draw(1, [a.numel()])[0].to(a.device).view(a.shape) >= threshold(share)
     return a * (keep * torch.tensor(1 / (1 - share), dtype=a.dtype, device=a.device))
 
 

@@ -1,0 +1,138 @@
+"""Lanes against the same trials trained alone: the curves must be equal, whatever trains beside them."""
+
+import itertools
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ayar.nets.alone import CHECKPOINT
+from ayar.nets.deep_net import deep_net
+from ayar.nets.parameters import load
+
+BASE = {"hidden_units": [7, 5], "batch_size": 32, "iterations": 67, "weight_decay": 0.01, "warmup": 0.1}
+OPTIMIZERS = [
+    {"optimizer": "sgd", "learning_rate": 0.05},
+    {"optimizer": "sgd", "learning_rate": 0.05, "momentum": 0.8, "nesterov": True},
+    {"optimizer": "momentum", "learning_rate": 0.03},
+    {"optimizer": "nesterov", "learning_rate": 0.03, "schedule": "cosine"},
+    {"optimizer": "rmsprop", "learning_rate": 0.003, "weight_decay": 0.0},
+    {"optimizer": "adam", "learning_rate": 0.01, "schedule": "step"},
+    {"optimizer": "adamw", "learning_rate": 0.01, "beta1": 0.8, "beta2": 0.99},
+]
+ACTIVATIONS = ["relu", "leaky_relu", "gelu", "tanh", "sigmoid"]
+DROPOUTS = itertools.cycle([0.0, 0.3, 0.1])
+
+
+def trained_in_lanes(lanes, trials, folder=None, start_step=0, stop_step=10**6):
+    """The curve of each ``(config, seed)``, all loaded at once."""
+    curves = {}
+    for trial, (config, seed) in enumerate(trials):
+        lanes.load(trial, config, seed, folder and folder / str(trial), start_step, stop_step)
+        curves[trial] = []
+    while steps := lanes.advance():
+        for trial, step, metrics in steps:
+            curves[trial].append({"step": step, **metrics})
+    for trial in curves:
+        lanes.unload(trial)
+    return list(curves.values())
+
+
+def assert_equal(curve, alone, rel):
+    assert [m["step"] for m in curve] == [m["step"] for m in alone]
+    for ours, expected in zip(curve, alone, strict=True):
+        assert ours == pytest.approx(expected, rel=rel, abs=1e-300, nan_ok=True)
+
+
+def test_lanes_of_all_optimizers_and_activations_side_by_side_train_as_each_trains_alone(data):
+    """201 updates in float64 with weight decay, schedules, warm-up and, in two of three lanes, dropout."""
+    recipe = replace(deep_net(data), dtype=torch.float64)
+    trials = [
+        ({**BASE, **optimizer, "activation": activation, "dropout": dropout}, seed)
+        for seed, ((optimizer, activation), dropout) in enumerate(
+            zip(itertools.product(OPTIMIZERS, ACTIVATIONS), DROPOUTS, strict=False)
+        )
+    ]
+    curves = trained_in_lanes(recipe.lanes(len(trials)), trials)
+    for curve, (config, seed) in zip(curves, trials, strict=True):
+        alone = list(recipe.train(config, seed))
+        assert_equal(curve, alone, rel=1e-10)
+        assert alone[-1]["train_probe"] < alone[0]["train_probe"]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_what_trains_beside_a_lane_changes_none_of_its_bits(dtype, data):
+    """Not even a lane that diverges. In a batch of one, of three, of eight: always the same numbers."""
+    recipe = replace(deep_net(data), dtype=dtype)
+    base = {**BASE, "iterations": 8, "batch_size": 20}
+    calm = ({**base, "dropout": 0.2, "activation": "tanh"}, 2)
+    wild = ({**base, "optimizer": "sgd", "learning_rate": 1e30, "warmup": 0.0}, 1)
+    others = [({**base, **optimizer}, seed) for seed, optimizer in enumerate(OPTIMIZERS)]
+    by_itself = trained_in_lanes(recipe.lanes(1), [calm])[0]
+    with_wild = trained_in_lanes(recipe.lanes(3), [wild, calm, others[0]])
+    with_all = trained_in_lanes(recipe.lanes(8), [*others, calm])
+    assert with_wild[1] == by_itself
+    assert with_all[-1] == by_itself
+    assert math.isnan(with_wild[0][-1]["valid_error"])
+    assert all(math.isfinite(m["valid_loss"]) for m in with_wild[0][:-1])
+    assert with_wild[2] == with_all[0]
+
+
+@pytest.mark.parametrize("optimizer", ["momentum", "rmsprop", "adam"])
+def test_checkpoints_go_from_lane_to_alone_and_back(optimizer, classes, tmp_path):
+    recipe = replace(deep_net(classes), dtype=torch.float64)
+    config = {**BASE, "optimizer": optimizer, "dropout": 0.2, "iterations": 9}
+    whole = list(recipe.train(config, 5))
+    companion = {**BASE, "optimizer": "sgd", "activation": "tanh"}
+
+    first = trained_in_lanes(recipe.lanes(2), [(config, 5), (companion, 6)], tmp_path, stop_step=3)[0]
+    tensors, _ = load(tmp_path / "0" / CHECKPOINT)
+    assert int(tensors["training/step"]) == 3
+
+    second = []
+    running = recipe.train(config, 5, tmp_path / "0", start_step=3)
+    second += list(itertools.islice(running, 3))
+    running.close()
+
+    third = trained_in_lanes(recipe.lanes(2), [(config, 5)], tmp_path, start_step=6)[0]
+    assert_equal(first + second + third, whole, rel=1e-12)
+
+
+def test_lanes_come_and_go_while_others_train_on(classes, tmp_path):
+    """Loading, early unloading and silent retraining leave every curve what it is alone."""
+    recipe = replace(deep_net(classes), dtype=torch.float64)
+    configs = [{**BASE, **optimizer, "iterations": 6} for optimizer in OPTIMIZERS]
+    alone = [list(recipe.train(config, seed)) for seed, config in enumerate(configs)]
+    lanes, curves = recipe.lanes(3), {trial: [] for trial in range(len(configs))}
+    starts = dict.fromkeys(curves, 0) | {1: 4}  # step 4 of trial 1 is nowhere: it is trained up to there unheard
+    waiting, loaded = list(curves), set()
+    while waiting or loaded:
+        while waiting and lanes.free:
+            trial = waiting.pop(0)
+            lanes.load(trial, configs[trial], trial, tmp_path / str(trial), starts[trial], 6)
+            loaded.add(trial)
+        for trial, step, metrics in lanes.advance():
+            curves[trial].append({"step": step, **metrics})
+            if (step == 2 and trial % 2 == 0) or step == 6:
+                lanes.unload(trial)
+                loaded.remove(trial)
+            if step == 2 and trial % 2 == 0:
+                waiting.append(trial)
+                starts[trial] = 2
+    for trial, curve in curves.items():
+        assert_equal(curve, alone[trial][5:] if trial == 1 else alone[trial], rel=1e-12)
+
+
+def test_float32_lanes_agree_to_round_off(data):
+    recipe = deep_net(data)
+    trials = [({**BASE, **optimizer, "iterations": 5}, seed) for seed, optimizer in enumerate(OPTIMIZERS)]
+    for curve, (config, seed) in zip(trained_in_lanes(recipe.lanes(7), trials), trials, strict=True):
+        for ours, expected in zip(curve, recipe.train(config, seed), strict=True):
+            assert ours["valid_loss"] == pytest.approx(expected["valid_loss"], rel=1e-4)
+
+
+def test_a_recipe_opens_lanes_for_its_own_net_and_loss_only(classes):
+    recipe = deep_net(classes)
+    assert recipe.lanes(5).free == 5
+    assert isinstance(replace(recipe, loss=torch.nn.functional.cross_entropy).lanes(), str)
