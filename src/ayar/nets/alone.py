@@ -5,6 +5,7 @@ However a trial is trained, alone or in a lane, it is these epochs that it goes 
 
 from __future__ import annotations
 
+import copy
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -107,6 +108,14 @@ class Alone:
         if self._checkpoint and at_most > 0:
             self.step = self._checkpoint.restore(self.net, self.optimizer, at_most)
 
+    def copied(self) -> Alone:
+        """The same training with a net and an optimizer of its own, and no folder."""
+        copied = Alone(copy.deepcopy(self.net), self.config, self.seed, self._material)
+        for name, average in self.optimizer.state.items():
+            copied.optimizer.state[name].copy_(average)
+        copied.optimizer.updates, copied.step = self.optimizer.updates, self.step
+        return copied
+
     def epoch(self) -> float:
         """Train one epoch; returns the sum of its mini-batches' losses."""
         X_train, y_train = self._material.X_train, self._material.y_train
@@ -117,13 +126,17 @@ class Alone:
             order = torch.randperm(len(X_train)).to(X_train.device)
             X_batches, y_batches = batches(X_train[order], self.batch_size), batches(y_train[order], self.batch_size)
             for X, y, rate in zip(X_batches, y_batches, rates.tolist(), strict=True):
-                self.optimizer.gradient.zero_()
-                batch_loss = loss(self.net(X), y)
-                torch.autograd.backward(batch_loss)
+                total += self.gradient_of(X, y)
                 self.optimizer.step(rate)
-                total += batch_loss.detach()
         self.step += 1
         return float(total)
+
+    def gradient_of(self, X: Tensor, y: Tensor) -> Tensor:
+        """Leave with the optimizer the gradient of the loss on one mini-batch; returns the loss."""
+        self.optimizer.gradient.zero_()
+        loss = self._material.loss(self.net(X), y)
+        torch.autograd.backward(loss)
+        return loss.detach()
 
     def measure(self, train_loss: float) -> dict[str, float]:
         """The metrics at this step; ``train_loss`` as in ``Material.measurement``."""
