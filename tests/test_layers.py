@@ -26,7 +26,7 @@ FLOORS = (
     "winner",
     "recheck",
     "intuition",
-    "report",
+    "reports",
     "tuning",
     "study",
     "web",

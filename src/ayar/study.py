@@ -25,8 +25,8 @@ from ayar.progress import ProgressDisplay
 from ayar.recheck.course import Course, Recheck, plan, run
 from ayar.recheck.fingerprint import fingerprint
 from ayar.records import Configuration, Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
-from ayar.report.page import render
-from ayar.report.tables import Story
+from ayar.reports.page import render
+from ayar.reports.tables import Story
 from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training

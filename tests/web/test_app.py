@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import httpx
 import pytest
-from tests.report.stories import story
+from tests.reports.stories import story
 
-from ayar.report.page import render
+from ayar.reports.page import render
 from ayar.web.app import app, version
 
 STORY = story(30)

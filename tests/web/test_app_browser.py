@@ -6,8 +6,8 @@ import threading
 import pytest
 import uvicorn
 from playwright.sync_api import expect
-from tests.report.chromium import chromium, watched_page
-from tests.report.stories import story
+from tests.reports.chromium import chromium, watched_page
+from tests.reports.stories import story
 
 from ayar.web.app import app
 

@@ -8,7 +8,7 @@ import os
 import sys
 from typing import Any
 
-from ayar.report.tables import json_safe
+from ayar.reports.tables import json_safe
 
 
 def say(text: str) -> None:

@@ -12,7 +12,7 @@ from ayar.cli.train import processors
 from ayar.errors import ObjectiveError
 from ayar.recheck.confirm import Decision, Estimate
 from ayar.recheck.course import Recheck
-from ayar.report import words
+from ayar.reports import words
 
 EXIT = {
     Decision.KEEP_CONFIRMED: 0,

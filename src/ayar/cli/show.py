@@ -17,9 +17,9 @@ from ayar.cli.sources import Opened, reopen
 from ayar.curves.advice import advise
 from ayar.errors import AyarError, LedgerError, NotInLedger
 from ayar.records import Trial
-from ayar.report import terminal
-from ayar.report.page import render
-from ayar.report.tables import Story, json_safe, telling, trial_rows, winner_row
+from ayar.reports import terminal
+from ayar.reports.page import render
+from ayar.reports.tables import Story, json_safe, telling, trial_rows, winner_row
 from ayar.study import Study
 
 

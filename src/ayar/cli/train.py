@@ -15,8 +15,8 @@ from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.curves.advice import Attempt, try_next
 from ayar.errors import ObjectiveError, SpaceError
 from ayar.records import Score, ScoreKind, Trial
-from ayar.report import terminal
-from ayar.report.tables import winner_row
+from ayar.reports import terminal
+from ayar.reports.tables import winner_row
 from ayar.seeds import Purpose
 from ayar.study import Study
 

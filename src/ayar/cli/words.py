@@ -9,9 +9,9 @@ from typing import Any
 from ayar.intuition.importance import Importance
 from ayar.intuition.response import GoodRange
 from ayar.records import Advice, Trial
-from ayar.report import sentences, tables, words
-from ayar.report.tables import Story
-from ayar.report.terminal import cost_curve, verdict_lines
+from ayar.reports import sentences, tables, words
+from ayar.reports.tables import Story
+from ayar.reports.terminal import cost_curve, verdict_lines
 
 WIDTH = 80
 

@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
 from ayar.errors import MissingExtra
-from ayar.report import page, sentences, tables
-from ayar.report.tables import Story
+from ayar.reports import page, sentences, tables
+from ayar.reports.tables import Story
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -4,12 +4,12 @@ from dataclasses import replace
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.report.stories import SPACE, story
+from tests.reports.stories import SPACE, story
 
 from ayar.records import Curve, Measurement, Trial
-from ayar.report import tables
-from ayar.report.tables import Story
-from ayar.report.terminal import cost_curve, trials_table, verdict_lines, winner_summary
+from ayar.reports import tables
+from ayar.reports.tables import Story
+from ayar.reports.terminal import cost_curve, trials_table, verdict_lines, winner_summary
 
 BRAILLE = {chr(code) for code in range(0x2800, 0x2900)}
 

@@ -12,9 +12,9 @@ from rich.table import Table
 from rich.text import Text
 
 from ayar.records import State, Trial, Verdict
-from ayar.report import sentences, tables, words
-from ayar.report.scales import Scale, fitted, tick_label
-from ayar.report.tables import Story
+from ayar.reports import sentences, tables, words
+from ayar.reports.scales import Scale, fitted, tick_label
+from ayar.reports.tables import Story
 
 _DOTS = ((0x01, 0x08), (0x02, 0x10), (0x04, 0x20), (0x40, 0x80))  # braille bit by row and column of a cell
 _BLANK = 0x2800

@@ -11,7 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ayar.records import Advice, Score, ScoreKind, State, Trial, Verdict, Winner
-from ayar.report import words
+from ayar.reports import words
 from ayar.seeds import Purpose
 
 if TYPE_CHECKING:

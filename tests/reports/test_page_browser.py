@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import pytest
-from tests.report.chromium import chromium, watched_page
-from tests.report.stories import story
+from tests.reports.chromium import chromium, watched_page
+from tests.reports.stories import story
 
-from ayar.report.page import render
+from ayar.reports.page import render
 
 pytestmark = pytest.mark.browser
 

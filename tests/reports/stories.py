@@ -16,7 +16,7 @@ from ayar.records import (
     Verdict,
     Winner,
 )
-from ayar.report.tables import Story
+from ayar.reports.tables import Story
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Choice, Float, Int, PerLayer, Space
 

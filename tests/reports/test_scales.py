@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayar.report.scales import Scale, fitted, tick_label
+from ayar.reports.scales import Scale, fitted, tick_label
 
 
 @pytest.mark.parametrize(

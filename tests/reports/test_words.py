@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from ayar.report import words
+from ayar.reports import words
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ayar.records import Score, State, Trial
-from ayar.report import figures, tables, words
-from ayar.report.scales import Scale, fitted, tick_label
-from ayar.report.tables import Story
+from ayar.reports import figures, tables, words
+from ayar.reports.scales import Scale, fitted, tick_label
+from ayar.reports.tables import Story
 from ayar.space import Choice, Float, Int, PerLayer
 
 _MOST_CURVES = 150

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 from ayar.records import Advice, Score, ScoreKind, State, Trial, Winner
-from ayar.report import words
-from ayar.report.tables import Story
+from ayar.reports import words
+from ayar.reports.tables import Story
 
 
 def summary(story: Story) -> str:

@@ -12,8 +12,8 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ayar.records import ScoreKind, State, Trial, Winner
-from ayar.report import charts, sentences, tables, words
-from ayar.report.tables import Story
+from ayar.reports import charts, sentences, tables, words
+from ayar.reports.tables import Story
 
 if TYPE_CHECKING:
     from jinja2 import Template
@@ -251,7 +251,7 @@ def _with_code(text: str) -> Markup:
 
 @cache
 def _asset(name: str) -> str:
-    return resources.files("ayar.report").joinpath("templates", name).read_text(encoding="utf-8")
+    return resources.files("ayar.reports").joinpath("templates", name).read_text(encoding="utf-8")
 
 
 @cache

@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ayar.report.words import number
+from ayar.reports.words import number
 
 _STEPS = (1, 2, 2.5, 5, 10)
 _HUGE = 1e100  # far beyond every loss worth drawing, and its square is still a float

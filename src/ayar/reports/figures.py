@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 
-from ayar.report.scales import Scale, fitted, tick_label
+from ayar.reports.scales import Scale, fitted, tick_label
 
 LEVELS = 12
 """How many steps the colour scale has; the style sheet defines the classes ``c0`` ... ``c11``."""

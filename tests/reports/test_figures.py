@@ -6,10 +6,10 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-import ayar.report
-from ayar.report import figures
-from ayar.report.figures import Interval, Labels, Line, Point
-from ayar.report.scales import Scale
+import ayar.reports
+from ayar.reports import figures
+from ayar.reports.figures import Interval, Labels, Line, Point
+from ayar.reports.scales import Scale
 
 LABELS = Labels("what it shows", x="step", y="J")
 UNIT = Scale(0, 1)
@@ -152,7 +152,7 @@ def contrast(one, other):
     return (light + 0.05) / (dark + 0.05)
 
 
-STYLE = Path(ayar.report.__file__).with_name("templates").joinpath("style.css").read_text(encoding="utf-8")
+STYLE = Path(ayar.reports.__file__).with_name("templates").joinpath("style.css").read_text(encoding="utf-8")
 THEMES = dict(zip(("light", "dark"), re.findall(r":root \{(.*?)\}", STYLE, re.DOTALL)[:2], strict=True))
 
 

@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from tests.report.stories import story
+from tests.reports.stories import story
 
 from ayar.records import Confidence, Curve, Measurement, Purpose, State, Trial, Verdict
-from ayar.report import tables
-from ayar.report.tables import Story
+from ayar.reports import tables
+from ayar.reports.tables import Story
 from ayar.space import Float, Space
 
 

@@ -5,12 +5,12 @@ from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
-from tests.report.stories import SPACE, score, story
+from tests.reports.stories import SPACE, score, story
 
 from ayar.records import Advice, Curve, Measurement, Purpose, Score, ScoreKind, Trial, Winner
-from ayar.report import page
-from ayar.report.page import render
-from ayar.report.tables import Story
+from ayar.reports import page
+from ayar.reports.page import render
+from ayar.reports.tables import Story
 from ayar.space import Choice, Float, Space
 
 VOID = {"meta", "input", "circle", "line", "rect", "path", "br"}
