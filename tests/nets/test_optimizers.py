@@ -60,6 +60,7 @@ def test_every_rule_walks_down_a_bowl(name):
 @pytest.mark.parametrize("name", sorted(RULES))
 def test_weight_decay_shrinks_weights_and_spares_biases(name):
     """Without any gradient only the decay moves a parameter."""
+    torch.manual_seed(0)
     net = nn.Linear(3, 2)
     weight, bias = net.weight.detach().clone(), net.bias.detach().clone()
     optimizer = Optimizer(net, {"optimizer": name, "weight_decay": 0.5})
@@ -69,6 +70,7 @@ def test_weight_decay_shrinks_weights_and_spares_biases(name):
 
 
 def test_frozen_parameters_stay():
+    torch.manual_seed(0)
     net = nn.Linear(3, 2)
     net.bias.requires_grad_(False)
     before = net.bias.clone()
