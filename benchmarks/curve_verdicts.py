@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ayar.curves import TOO_HIGH, TOO_LOW, advise, diagnose
+from ayar.curves import TOO_HIGH, TOO_LOW, VERDICTS, advise, diagnose
 from ayar.records import Confidence, Curve, Measurement, Verdict
 from ayar.space import Float, Space
 
@@ -55,6 +55,7 @@ class Run:
     label: str
     end: float
     curve: Curve
+    n_classes: int | None = None
 
 
 def teacher(name: str, *, n: int, noise: float, hidden: tuple[int, ...] = (32, 32), spread: float = 1.0) -> Workload:
@@ -183,6 +184,7 @@ def measure(work: Workload, optimizer: str, seeds: Sequence[int], rates: np.ndar
             labels[i],
             ends[seed][i],
             curve_of(steps, losses[seed][:, i]),
+            work.outputs if work.outputs > 1 else None,
         )
         for seed in seeds
         for i in range(len(rates))
@@ -288,6 +290,21 @@ def confidence(runs: Sequence[Run], said: Sequence[Sequence[Verdict]]) -> str:
     return ", ".join(cells)
 
 
+def counted(runs: Sequence[Run]) -> list[str]:
+    """How often each verdict is given, by label: what is said of sound runs shows the false alarms."""
+    said = [(r.label, diagnose(r.curve, n_classes=r.n_classes)) for r in runs]
+    lines = ["| verdict | low | ok | high | headline of ok |", "| --- | --- | --- | --- | --- |"]
+    for name in VERDICTS:
+        shares = [
+            np.mean([any(v.name == name for v in verdicts) for label, verdicts in said if label == wanted])
+            for wanted in ("low", "ok", "high")
+        ]
+        headline = np.mean([verdicts[0].name == name for label, verdicts in said if label == "ok"])
+        if max(shares) > 0:
+            lines.append("| " + " | ".join([name, *(f"{share:.1%}" for share in (*shares, headline))]) + " |")
+    return lines
+
+
 def section(title: str, runs: Sequence[Run]) -> str:
     """One set of workloads as Markdown."""
     single = [diagnose(r.curve) for r in runs]
@@ -313,6 +330,8 @@ def section(title: str, runs: Sequence[Run]) -> str:
         lines.append(f"| {name} | {q.balanced_accuracy:.3f} | {recall} | {precision} | {q.wrong} of {q.runs} |")
     lines += ["", f"Directions that were right, by confidence: {confidence(runs, single)}.", ""]
     lines += [f"Advice followed, the run ended lower in {follow(runs, single)}.", ""]
+    lines += ["Share of the runs of each label that got a verdict, read from one curve of 101 points:", ""]
+    lines += [*counted(runs), ""]
     return "\n".join(lines)
 
 

@@ -38,6 +38,9 @@ def changes(name, confidence=Confidence.MEDIUM, config=CONFIG, space=SPACE):
         ("too slow", "weak", {"learning_rate": 0.3}),
         ("too slow", "strong", {"learning_rate": 1.0}),
         ("needs more iterations", "medium", {"iterations": 100}),
+        ("dead units", "strong", {"learning_rate": 0.0333}),
+        ("exploding gradients", "strong", {"learning_rate": 0.0333}),
+        ("saturated early", "weak", {"iterations": 25}),
     ],
 )
 def test_each_verdict_moves_its_hyperparameter(name, confidence, expected):
@@ -51,6 +54,20 @@ def test_overfitting_offers_two_moves_of_one_change_each():
 @pytest.mark.parametrize("name", ["falling well", "no clear fault", "spikes"])
 def test_a_sound_curve_needs_no_advice(name):
     assert changes(name) == []
+
+
+def test_underfitting_offers_less_restraint():
+    assert changes("underfitting") == [{"weight_decay": 0.000333}, {"dropout": 0.1}]
+
+
+def test_noise_asks_for_larger_mini_batches():
+    space = Space(batch_size=Choice(16, 32, 64, ordered=True))
+
+    assert changes("noisy late", config={"batch_size": 32}, space=space) == [{"batch_size": 64}]
+
+
+def test_nothing_is_advised_before_a_broken_pipeline_is_mended():
+    assert advise([verdict("broken pipeline"), verdict("too slow")], CONFIG, SPACE) == []
 
 
 def test_advice_follows_the_order_of_the_verdicts():

@@ -40,12 +40,14 @@ def names(*args, **kwargs):
 
 CASES = {
     "falling well": HEALTHY,
-    "no clear fault": np.ones(101),
+    "broken pipeline": np.ones(101),
     "diverging": 1 + 0.1 * STEPS,
     "too high": 0.5 + 0.5 * 0.9**STEPS + 0.3 * np.abs(np.sin(STEPS)),
     "too slow": 0.995**STEPS,
     "needs more iterations": 1 - 0.5 * STEPS / 100 + 0.004 * (-1.0) ** STEPS,
     "spikes": HEALTHY + 2.0 * (STEPS == 50),
+    "noisy late": HEALTHY + 0.04 * NOISE * (STEPS > 70),
+    "saturated early": 0.1 + 0.5**STEPS,
 }
 
 
@@ -88,9 +90,9 @@ def test_falling_as_fast_as_the_best_but_ending_above_it_needs_siblings():
     fast = curve(0.4 + 0.6 * 0.5**STEPS)
     best = curve(0.1 + 0.9 * 0.85**STEPS)
 
-    assert names(fast) == ["falling well"]
+    assert names(fast)[0] == "falling well"
     assert names(fast, siblings=[best])[0] == "fast but ends higher"
-    assert names(best, siblings=[fast]) == ["falling well"]
+    assert names(best, siblings=[fast])[0] == "falling well"
 
 
 def test_a_slower_curve_that_ends_higher_is_no_fast_one():
@@ -182,7 +184,99 @@ def test_rounding_is_not_read_as_swinging():
     """A learning rate near zero leaves single precision's rounding as the only movement."""
     rounding = (2.3 * (1 + 1e-7 * NOISE)).astype(np.float32)
 
-    assert names(curve(rounding)) == ["no clear fault"]
+    assert names(curve(rounding)) == ["broken pipeline"]
+
+
+def test_a_loss_that_never_moves_is_no_matter_of_tuning():
+    (verdict,) = diagnose(curve(np.full(30, 2.3)))
+
+    assert (verdict.name, verdict.confidence) == ("broken pipeline", Confidence.STRONG)
+    assert "no gradient reaches the weights" in verdict.sentence
+
+
+def test_a_score_that_stays_perfect_or_alone_is_not_called_broken():
+    """A validation error may stay where it is, and a loss of 0 throughout is as good as it gets."""
+    assert names(loss_only(np.full(30, 0.1))) == ["no clear fault"]
+    assert names(curve(np.zeros(30))) == ["no clear fault"]
+
+
+def test_training_and_validation_on_the_same_rows_is_a_broken_pipeline():
+    assert names(curve(HEALTHY, valid_loss=HEALTHY))[0] == "broken pipeline"
+    assert names(curve(HEALTHY, valid_loss=HEALTHY + 1e-4 * NOISE)) == ["falling well"]
+
+
+@pytest.mark.parametrize(("start", "broken"), [(0.3, True), (1.0, False), (2.0, False), (6.0, True)])
+def test_an_untrained_net_that_does_not_guess_is_a_broken_pipeline(start, broken):
+    """Guessing among ten classes has a loss of ln 10 = 2.30; without the number of classes nobody knows."""
+    falling = 2.302585 * start * 0.9**STEPS
+
+    assert (names(curve(falling), n_classes=10)[0] == "broken pipeline") is broken
+    assert names(curve(falling)) == ["falling well"]
+
+
+def test_the_start_is_judged_at_step_0_only():
+    assert names(curve(10 * 0.9**STEPS, steps=STEPS + 1), n_classes=10) == ["falling well"]
+
+
+def test_a_loss_that_settled_high_on_training_and_validation_rows_is_underfitting():
+    high = 1.6 + 0.7 * 0.85**STEPS
+
+    (verdict,) = [v for v in diagnose(curve(high, valid_loss=high + 0.02)) if v.name == "underfitting"]
+    assert verdict.confidence is Confidence.WEAK
+    assert "underfitting" not in names(curve(high, valid_loss=high + 0.5))  # not alike on other rows
+    assert "underfitting" not in names(curve(high - 1.5, valid_loss=high - 1.48))  # not high
+    assert "underfitting" not in names(curve(high, valid_loss=high + 0.02), siblings=[curve(high - 1)])
+    assert "underfitting" not in names(curve(high, valid_loss=high + 0.02), horizon=1000)
+
+
+def test_a_remark_leaves_the_headline_to_what_is_sound():
+    assert names(curve(CASES["saturated early"])) == ["falling well", "saturated early"]
+
+
+def test_a_run_whose_score_still_improves_is_not_saturated():
+    """The training loss may settle long before the metric that counts."""
+    late = 1.0 - 0.005 * STEPS
+
+    assert "saturated early" not in names(curve(CASES["saturated early"], loss=late))
+
+
+def test_a_paused_run_is_not_told_that_fewer_steps_would_do():
+    assert "saturated early" not in names(curve(CASES["saturated early"]), horizon=200)
+
+
+def test_a_run_may_have_several_verdicts():
+    found = names(curve(CASES["noisy late"], valid_loss=RISING_LATE))
+
+    assert found == ["overfitting", "noisy late"]
+
+
+SILENT = {"dead_units": np.linspace(0, 0.8, 101)}
+STARVED = {"gradient_ratio": np.full(101, 1e-5)}
+WILD = {"gradient_norm": np.ones(101), "gradient_norm_max": 1 + 60.0 * (STEPS == 50)}
+
+
+def test_dead_units_are_named_where_they_were_counted():
+    assert names(curve(HEALTHY, **SILENT)) == ["dead units"]
+    assert names(curve(HEALTHY, dead_units=np.full(101, 0.1))) == ["falling well"]
+
+
+def test_a_starved_first_layer_is_a_fault_only_where_the_net_learns_little():
+    stuck = 2.30 + 0.2 * 0.8**STEPS
+
+    assert "vanishing gradients" in names(curve(stuck, **STARVED))
+    assert names(curve(HEALTHY - 0.09, **STARVED)) == ["falling well"]
+    assert "vanishing gradients" not in names(curve(stuck, gradient_ratio=np.full(101, 0.3)))
+
+
+def test_a_huge_gradient_is_a_fault_only_where_the_loss_jumps():
+    assert "exploding gradients" in names(curve(CASES["spikes"], **WILD))
+    assert names(curve(HEALTHY, **WILD)) == ["falling well"]
+
+
+def test_exploding_gradients_are_named_beside_a_loss_that_became_nonfinite():
+    found = names(curve([1.0, 0.9, math.nan], gradient_norm=[1.0, 2.0, 900.0]))
+
+    assert found == ["diverging", "exploding gradients"]
 
 
 @settings(deadline=None, max_examples=150)

@@ -19,6 +19,8 @@ ROLES: dict[str, tuple[str, ...]] = {
     "iterations": ("iterations", "epochs", "n_epochs", "num_epochs", "max_epochs", "max_iter"),
     "weight_decay": ("weight_decay", "wd", "l2", "lambd"),
     "dropout": ("dropout", "dropout_rate"),
+    "batch_size": ("batch_size", "mini_batch_size", "bs"),
+    "hidden_units": ("hidden_units", "n_hidden", "units", "width"),
 }
 """What advice speaks of, and the names by which a hyperparameter is known to be that."""
 
@@ -44,13 +46,16 @@ class Attempt:
 def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> list[Advice]:
     """The moves that follow from verdicts, in their order, one at most for each hyperparameter.
 
-    There is none for a hyperparameter that ``config`` lacks.
+    There is none for a hyperparameter that ``config`` lacks, and none at all for a broken pipeline: that has to be
+    mended first.
 
     >>> slow = Verdict("too slow", Confidence.MEDIUM, "It falls slowly.")
     >>> advise([slow], {"lr": 0.01}, Space(lr=Float(1e-4, 1.0, log=True)))[0].changes
     {'lr': 0.03}
     """
     moves: dict[str, Advice] = {}
+    if any(verdict.name == "broken pipeline" for verdict in verdicts):
+        return []
     for verdict in verdicts:
         for role, change, because in _wishes(verdict):
             name = next((name for name in ROLES[role] if name in config and name in space), None)
@@ -82,6 +87,20 @@ def _wishes(verdict: Verdict) -> list[tuple[str, Callable[[float], float], str]]
                 ("weight_decay", lambda x: 3 * x or 1e-4, "Pull the weights harder towards zero."),
                 ("dropout", lambda x: min(x + 0.1, 0.9), "Drop more units, so that none can rely on another."),
             ]
+        case "underfitting":
+            return [
+                ("hidden_units", lambda x: x * 2, "The net may be too small: give it twice the units."),
+                ("weight_decay", lambda x: x / 3, "Pull the weights less towards zero."),
+                ("dropout", lambda x: max(x - 0.1, 0.0), "Drop fewer units."),
+            ]
+        case "dead units":
+            return [("learning_rate", lambda x: x / 3, "Long steps silence units: make them 3 times shorter.")]
+        case "exploding gradients":
+            return [("learning_rate", lambda x: x / 3, "Clip the gradient, or take steps 3 times shorter.")]
+        case "noisy late":
+            return [("batch_size", lambda x: x * 2, "Larger mini-batches, or a learning rate that decays, calm it.")]
+        case "saturated early":
+            return [("iterations", lambda x: x / 2, "It had settled by then: spend the time on more trials.")]
     return []
 
 
