@@ -1,4 +1,4 @@
-"""k plain nets of one shape as one batched computation: forward, backward and update without autograd.
+"""k plain nets of one layout as one batched computation: forward and backward pass without autograd.
 
 All tensors are allocated once. What a mini-batch does is a list of calls on them, made once for each number of rows,
 so that a step costs Python no more than walking through that list.
@@ -7,70 +7,207 @@ so that a step costs Python no more than walking through that list.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
-from itertools import groupby, pairwise
+from itertools import groupby
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from ayar.nets.dropout import threshold
+from ayar.nets.layout import Layout, rows_for
 
 Call = Callable[[], object]
+Activated = tuple[list[Call], Callable[..., Call]]
 _aten = torch.ops.aten
-_softmax = _aten._softmax.out  # noqa: SLF001 - the public one allocates its result
-ALIGNMENT = 32
-"""Each lane has its numbers in multiples of so many: two vector registers' worth, the stride of PyTorch's loops. So
-none are the remainder of a loop, where the last bit may differ, and what trains beside a lane changes no bit of it."""
+LEAK = 0.01  # slope of leaky_relu below 0
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Where the parameters of a net with these layers lie in a lane's row: first all W[l], then all b[l].
+class Forward:
+    """The forward pass of k nets, as calls on tensors allocated here.
+
+    Hidden layers have shape ``(k, rows, n[l])``. The outputs have shape ``(k, outputs, rows)``: what a loss does for
+    each row goes over the outputs, and going over the last dimension would cost several times as much.
+
+    Args:
+        layout: Of each lane's row.
+        vector: Parameters, shape ``(k, layout.width)``.
+        activations: Name for each lane.
+        inputs: Shape ``(k, rows, inputs)``.
+        drops: Multiply by ``factors`` after each activation.
 
     Attributes:
-        sizes: Inputs, units of each hidden layer, outputs.
+        read: What each layer reads: the inputs, and then each hidden layer's numbers, after dropout.
+        outputs: Of the nets.
+        factors: What dropout multiplies each hidden layer by; empty without.
+        slopes: For each hidden layer and run of lanes, what makes the backward call of the activation.
     """
 
-    sizes: tuple[int, ...]
+    def __init__(
+        self, layout: Layout, vector: Tensor, activations: Sequence[str], inputs: Tensor, drops: bool = False
+    ) -> None:
+        k, rows = inputs.shape[:2]
+        self.read = [inputs]
+        self.factors: list[Tensor] = []
+        self.slopes: list[list[tuple[slice, Callable[..., Call]]]] = []
+        self._calls: list[Call] = []
+        *hidden, (W, b) = zip(layout.weights(vector), layout.biases(vector), strict=True)
+        for V, c in hidden:
+            a = vector.new_empty(k, rows, V.shape[1])
+            self._calls.append(partial(torch.baddbmm, c, self.read[-1], V.mT, out=a))
+            self.slopes.append([])
+            for name, lanes in runs(activations):
+                calls, slope = ACTIVATIONS[name](a[lanes])
+                self._calls += calls
+                self.slopes[-1].append((lanes, slope))
+            if drops:
+                self.factors.append(torch.empty_like(a))
+                a, activated = torch.empty_like(a), a
+                self._calls.append(partial(torch.mul, activated, self.factors[-1], out=a))
+            self.read.append(a)
+        self.outputs = vector.new_empty(k, W.shape[1], rows)
+        self._calls.append(partial(torch.baddbmm, b.mT, W, self.read[-1].mT, out=self.outputs))
 
-    @property
-    def n_weights(self) -> int:
-        """Columns that hold an entry of some W[l]."""
-        return sum(n_in * n_out for n_in, n_out in pairwise(self.sizes))
-
-    @property
-    def width(self) -> int:
-        """Columns of the row."""
-        return aligned(self.n_weights + sum(self.sizes[1:]))
-
-    def weights(self, rows: Tensor) -> list[Tensor]:
-        """Views of W[1], W[2], ... in rows of shape ``(k, width)``: ``(k, n[l], n[l-1])`` each."""
-        return self._views(rows, 0, [(n_out, n_in) for n_in, n_out in pairwise(self.sizes)])
-
-    def biases(self, rows: Tensor) -> list[Tensor]:
-        """Views of b[1], b[2], ... in rows of shape ``(k, width)``: ``(k, 1, n[l])`` each."""
-        return self._views(rows, self.n_weights, [(1, n_out) for n_out in self.sizes[1:]])
-
-    def positions(self) -> Tensor:
-        """The column of each entry of W[1], b[1], W[2], b[2], ..., the order in which a net lists its parameters."""
-        columns = torch.arange(self.width).unsqueeze(0)
-        pairs = zip(self.weights(columns), self.biases(columns), strict=True)
-        return torch.cat([part.flatten() for pair in pairs for part in pair])
-
-    @staticmethod
-    def _views(rows: Tensor, start: int, shapes: list[tuple[int, int]]) -> list[Tensor]:
-        views = []
-        for n_out, n_in in shapes:
-            views.append(rows[:, start : start + n_out * n_in].view(len(rows), n_out, n_in))
-            start += n_out * n_in
-        return views
+    def run(self) -> None:
+        """Fill ``outputs``."""
+        for call in self._calls:
+            call()
 
 
-def aligned(n: int) -> int:
-    """The next multiple of ``ALIGNMENT``."""
-    return -(-n // ALIGNMENT) * ALIGNMENT
+class Step:
+    """Forward and backward pass of k nets over mini-batches of ``rows`` rows.
+
+    Args:
+        layout: Of each lane's row.
+        vector: Parameters, shape ``(k, layout.width)``.
+        gradient: Where the backward pass leaves the gradients, shape ``(k, layout.width)``.
+        configs: Of the k lanes, for activation and dropout.
+        table: Training rows: inputs, then targets (one-hot, or one real number), shape ``(n, inputs + outputs)``.
+        rows: Of a mini-batch.
+        is_regression: Mean squared error instead of cross-entropy.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        vector: Tensor,
+        gradient: Tensor,
+        configs: Sequence[Mapping[str, Any]],
+        table: Tensor,
+        rows: int,
+        is_regression: bool,
+    ) -> None:
+        k, n_inputs = len(configs), layout.sizes[0]
+        self.rows = rows
+        self._table = table
+        self._batch = vector.new_empty(k * rows_for(rows), table.shape[1])
+        batch = self._batch.view(k, rows_for(rows), -1)
+        activations = [config.get("activation", "relu") for config in configs]
+        shares = [float(config.get("dropout", 0.0)) for config in configs]
+        self._forward = Forward(layout, vector, activations, batch[..., :n_inputs], drops=any(shares))
+        self._keep = [torch.empty_like(factor, dtype=torch.bool) for factor in self._forward.factors]
+        self._thresholds = torch.tensor([[[threshold(s)]] for s in shares], dtype=torch.int16).to(vector.device)
+        self._scales = vector.new_tensor([[[1 / (1 - s)]] for s in shares])
+        self._errors = vector.new_zeros(k, 1, rows_for(rows))
+
+        slope = torch.empty_like(self._forward.outputs)
+        loss = self._squared_error if is_regression else self._cross_entropy
+        self._calls = [
+            *loss(self._forward.outputs, slope, batch[..., n_inputs:].mT),
+            *self._slopes(layout, vector, gradient, slope),
+        ]
+
+    def run(self, index: Tensor, bits: Sequence[Tensor] = ()) -> None:
+        """Leave the gradients of the mini-batch with the rows ``index``, shape ``(k * rows_for(rows),)``.
+
+        ``bits`` are those of dropout for each hidden layer, of shape ``(k, rows_for(rows), n[l])``.
+        """
+        torch.index_select(self._table, 0, index, out=self._batch)
+        for drawn, keep, factor in zip(bits, self._keep, self._forward.factors, strict=True):
+            torch.ge(drawn, self._thresholds, out=keep)
+            torch.mul(keep, self._scales, out=factor)
+        self._forward.run()
+        for call in self._calls:
+            call()
+
+    def take_errors(self) -> Tensor:
+        """A number for each lane, finite where all losses were since the last time."""
+        errors = self._errors[..., : self.rows].sum((1, 2))
+        self._errors.zero_()
+        return errors
+
+    def _cross_entropy(self, z: Tensor, slope: Tensor, targets: Tensor) -> list[Call]:
+        """Calls that make ``slope`` the derivative of the mean loss by z: ``(softmax(z) - targets) / rows``."""
+        of_row = torch.empty_like(self._errors)
+        return [
+            partial(torch.sum, z, 1, keepdim=True, out=of_row),
+            partial(self._errors.add_, of_row),
+            partial(torch.amax, z, 1, keepdim=True, out=of_row),
+            partial(torch.sub, z, of_row, out=slope),
+            partial(slope.exp_),
+            partial(torch.sum, slope, 1, keepdim=True, out=of_row),
+            partial(of_row.mul_, self.rows),
+            partial(slope.div_, of_row),
+            partial(slope.sub_, targets, alpha=1 / self.rows),
+        ]
+
+    def _squared_error(self, z: Tensor, slope: Tensor, targets: Tensor) -> list[Call]:
+        """Calls that make ``slope`` the derivative of the mean loss by z: ``2 (z - targets) / rows``."""
+        return [
+            partial(torch.sub, z, targets, out=slope),
+            partial(self._errors.addcmul_, slope, slope),
+            partial(slope.mul_, 2 / self.rows),
+        ]
+
+    def _slopes(self, layout: Layout, vector: Tensor, gradient: Tensor, slope: Tensor) -> list[Call]:
+        """Calls that turn the slope by the outputs into the slopes by all parameters."""
+        calls: list[Call] = []
+        weights, dWs, dbs = layout.weights(vector), layout.weights(gradient), layout.biases(gradient)
+        across = slope  # shape (k, n[l], rows): how outputs lie, and how a layer's slope is multiplied
+        for layer in reversed(range(len(weights))):
+            heard = across[..., : self.rows]
+            product = vector.new_empty(dWs[layer].shape)  # bmm writes slowly to where lanes have gaps between them
+            calls += [
+                partial(torch.bmm, heard, self._forward.read[layer][:, : self.rows], out=product),
+                partial(dWs[layer].copy_, product),
+                partial(torch.sum, heard, 2, keepdim=True, out=dbs[layer].mT),
+            ]
+            if layer > 0:
+                below = torch.empty_like(self._forward.read[layer])
+                calls.append(partial(torch.bmm, across.mT, weights[layer], out=below))
+                if self._forward.factors:
+                    calls.append(partial(below.mul_, self._forward.factors[layer - 1]))
+                calls += [backward(slope=below[lanes]) for lanes, backward in self._forward.slopes[layer - 1]]
+                across = below.mT
+        return calls
+
+
+class Evaluation:
+    """What k nets say about fixed rows, without dropout, computed ``CHUNK`` rows at a time.
+
+    Args:
+        layout: Of each lane's row.
+        vector: Parameters, shape ``(k, layout.width)``.
+        activations: Name for each lane.
+        X: The rows, shape ``(n, inputs)``.
+    """
+
+    CHUNK = 128  # so that the numbers of a layer stay in the cache
+
+    def __init__(self, layout: Layout, vector: Tensor, activations: Sequence[str], X: Tensor) -> None:
+        self._X = X
+        self._chunk = X.new_zeros(min(self.CHUNK, rows_for(len(X))), X.shape[1])
+        self._forward = Forward(layout, vector, activations, self._chunk.expand(len(vector), *self._chunk.shape))
+        self._outputs = vector.new_empty(len(vector), layout.sizes[-1], len(X))
+
+    def run(self) -> Tensor:
+        """The outputs, shape ``(k, outputs, n)``, until the next run."""
+        for start in range(0, len(self._X), len(self._chunk)):
+            rows = self._X[start : start + len(self._chunk)]
+            self._chunk[: len(rows)] = rows
+            self._forward.run()
+            self._outputs[..., start : start + len(rows)] = self._forward.outputs[..., : len(rows)]
+        return self._outputs
 
 
 def runs(values: Sequence[Any]) -> list[tuple[Any, slice]]:
@@ -87,171 +224,39 @@ def runs(values: Sequence[Any]) -> list[tuple[Any, slice]]:
     return found
 
 
-class Step:
-    """Forward and backward pass of k nets over ``rows`` rows each, as calls on tensors allocated here.
-
-    Args:
-        layout: Of each lane's row.
-        vector: Parameters, shape ``(k, width)``.
-        gradient: Where the backward pass leaves the gradients, shape ``(k, width)``.
-        configs: Of the k lanes, for activation and dropout.
-        table: Training rows: inputs, then targets (one-hot, or one real number), shape ``(n, inputs + outputs)``.
-        rows: Of a mini-batch.
-        errors: Sums up, over all steps, what is finite where the losses are, shape ``(k, >= rows, outputs)``.
-        is_regression: Mean squared error instead of cross-entropy.
-    """
-
-    def __init__(
-        self,
-        layout: Layout,
-        vector: Tensor,
-        gradient: Tensor,
-        configs: Sequence[Mapping[str, Any]],
-        table: Tensor,
-        rows: int,
-        errors: Tensor,
-        is_regression: bool,
-    ) -> None:
-        k = len(configs)
-        self._table = table
-        self._batch = vector.new_empty(k * rows, table.shape[1])
-        batch = self._batch.view(k, rows, -1)
-        self._errors = errors[:, :rows]
-        self._activations = runs([config.get("activation", "relu") for config in configs])
-        shares = [float(config.get("dropout", 0.0)) for config in configs]
-        self._drops = any(shares)
-        self._thresholds = torch.tensor([threshold(s) for s in shares], dtype=torch.int16).view(k, 1)
-        self._scales = vector.new_tensor([1 / (1 - s) for s in shares]).view(k, 1)
-        self._thresholds = self._thresholds.to(vector.device)
-        self._masks: list[tuple[Tensor, Tensor]] = []
-
-        inputs, targets = batch[..., : layout.sizes[0]], batch[..., layout.sizes[0] :]
-        weights, biases = layout.weights(vector), layout.biases(vector)
-        slopes = [layout.weights(gradient), layout.biases(gradient)]
-        forward: list[Call] = []
-        backward: list[Call] = []
-        h = slope_below = inputs
-        for layer, (W, b, dW, db) in enumerate(zip(weights, biases, *slopes, strict=True)):
-            is_output = layer == len(weights) - 1
-            n = rows * W.shape[1]
-            z = Units(vector, rows, W.shape[1], n if is_output else aligned(n))  # softmax wants no gaps, nor needs them
-            dz, out, ahead, behind = self._loss(z, targets, is_regression) if is_output else self._hidden(z)
-            forward += [partial(torch.baddbmm, b, h, W.mT, out=z.matrices), *ahead]
-            here = [
-                *behind,
-                partial(torch.bmm, dz.matrices.mT, h, out=dW),
-                partial(torch.sum, dz.matrices, 1, keepdim=True, out=db),
-            ]
-            if layer > 0:
-                here.append(partial(torch.bmm, dz.matrices, W, out=slope_below))
-            backward = here + backward
-            h, slope_below = out.matrices, dz.matrices
-        self._calls = [*forward, *backward]
-
-    def run(self, index: Tensor, bits: Sequence[Tensor] = ()) -> None:
-        """Leave the gradients of the mini-batch with the rows ``index``, shape ``(k * rows,)``.
-
-        ``bits`` are those of dropout for each hidden layer, of shape ``(k, aligned(rows * n[l]))``.
-        """
-        torch.index_select(self._table, 0, index, out=self._batch)
-        for drawn, (keep, factor) in zip(bits, self._masks, strict=True):
-            torch.ge(drawn, self._thresholds, out=keep)
-            torch.mul(keep, self._scales, out=factor)
-        for call in self._calls:
-            call()
-
-    def _hidden(self, z: Units) -> tuple[Units, Units, list[Call], list[Call]]:
-        """Slope, outputs, and the calls forward and backward of a hidden layer with inputs ``z``."""
-        dz = z.alike()
-        forward: list[Call] = []
-        backward: list[Call] = []
-        for name, lanes in self._activations:
-            ahead, behind = ACTIVATE[name](z.flat[lanes], dz.flat[lanes])
-            forward += ahead
-            backward += behind
-        if not self._drops:
-            return dz, z, forward, backward
-        out, factor = z.alike(), z.alike()
-        self._masks.append((torch.empty_like(factor.flat, dtype=torch.bool), factor.flat))
-        drop, drop_slope = partial(torch.mul, z.flat, factor.flat, out=out.flat), partial(dz.flat.mul_, factor.flat)
-        return dz, out, [*forward, drop], [drop_slope, *backward]
-
-    def _loss(self, z: Units, targets: Tensor, is_regression: bool) -> tuple[Units, Units, list[Call], list[Call]]:
-        """As ``_hidden``, of the output layer: its slope is the derivative of the mean loss by ``z``."""
-        dz, rows = z.alike(), targets.shape[1]
-        if is_regression:
-            backward = [
-                partial(torch.sub, z.matrices, targets, out=dz.matrices),
-                partial(self._errors.addcmul_, dz.matrices, dz.matrices),
-            ]
-        else:
-            backward = [
-                partial(self._errors.addcmul_, z.matrices, targets),
-                partial(_softmax, z.matrices, 2, False, out=dz.matrices),
-                partial(dz.matrices.sub_, targets),
-            ]
-        return dz, z, [], [*backward, partial(dz.flat.mul_, (2 if is_regression else 1) / rows)]
+def _relu(a: Tensor) -> Activated:
+    return [partial(torch.relu_, a)], partial(_through, _aten.threshold_backward.grad_input, a, 0)
 
 
-class Units:
-    """One number for each unit of a layer, row and lane.
-
-    Attributes:
-        flat: Shape ``(k, stride)``, for what is done to each number by itself.
-        matrices: A view of the numbers in use, shape ``(k, rows, n)``.
-    """
-
-    def __init__(self, like: Tensor, rows: int, n: int, stride: int) -> None:
-        self.flat = like.new_zeros(len(like), stride)
-        self.matrices = self.flat[:, : rows * n].view(-1, rows, n)
-
-    def alike(self) -> Units:
-        """Another of the same shape."""
-        return Units(self.flat, *self.matrices.shape[1:], self.flat.shape[1])
+def _leaky_relu(a: Tensor) -> Activated:
+    backward = partial(_through, _aten.leaky_relu_backward.grad_input, a, LEAK, True)  # True: a is g(z), not z
+    return [partial(_aten.leaky_relu_, a, LEAK)], backward
 
 
-def _relu(z: Tensor, dz: Tensor) -> tuple[list[Call], list[Call]]:
-    return [partial(torch.relu_, z)], [partial(_aten.threshold_backward.grad_input, dz, z, 0, grad_input=dz)]
+def _tanh(a: Tensor) -> Activated:
+    return [partial(torch.tanh_, a)], partial(_through, _aten.tanh_backward.grad_input, a)
 
 
-def _leaky_relu(z: Tensor, dz: Tensor) -> tuple[list[Call], list[Call]]:
-    slope = 0.01
-    backward = partial(_aten.leaky_relu_backward.grad_input, dz, z, slope, True, grad_input=dz)
-    return [partial(_aten.leaky_relu_, z, slope)], [backward]
+def _sigmoid(a: Tensor) -> Activated:
+    return [partial(torch.sigmoid_, a)], partial(_through, _aten.sigmoid_backward.grad_input, a)
 
 
-def _tanh(z: Tensor, dz: Tensor) -> tuple[list[Call], list[Call]]:
-    return [partial(torch.tanh_, z)], [partial(_aten.tanh_backward.grad_input, dz, z, grad_input=dz)]
+def _gelu(a: Tensor) -> Activated:
+    z = torch.empty_like(a)  # its slope follows from what goes in; that of the others from what comes out
+    forward: list[Call] = [partial(z.copy_, a), partial(_aten.gelu.out, z, out=a)]
+    return forward, partial(_through, _aten.gelu_backward.grad_input, z)
 
 
-def _sigmoid(z: Tensor, dz: Tensor) -> tuple[list[Call], list[Call]]:
-    return [partial(torch.sigmoid_, z)], [partial(_aten.sigmoid_backward.grad_input, dz, z, grad_input=dz)]
+def _through(backward: Callable[..., object], a: Tensor, *constants: float, slope: Tensor) -> Call:
+    return partial(backward, slope, a, *constants, grad_input=slope)
 
 
-def _gelu(z: Tensor, dz: Tensor) -> tuple[list[Call], list[Call]]:
-    before = torch.empty_like(z)  # its slope needs what went in; that of the others follows from what came out
-    forward = [partial(before.copy_, z), partial(_aten.gelu.out, before, out=z)]
-    return forward, [partial(_aten.gelu_backward.grad_input, dz, before, grad_input=dz)]
-
-
-ACTIVATE: Mapping[str, Callable[[Tensor, Tensor], tuple[list[Call], list[Call]]]] = {
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Activated]] = {
     "relu": _relu,
     "leaky_relu": _leaky_relu,
-    "gelu": _gelu,
     "tanh": _tanh,
     "sigmoid": _sigmoid,
+    "gelu": _gelu,
 }
-"""Name -> calls that turn ``z`` into ``g(z)`` in place, and then the slope by ``g(z)`` in ``dz`` into that by ``z``."""
-
-
-def outputs(layout: Layout, vector: Tensor, activations: Sequence[str], X: Tensor) -> Tensor:
-    """What k nets say about the rows of ``X``, without dropout: shape ``(k, n, outputs)``."""
-    h = X.expand(len(vector), *X.shape)
-    for layer, (W, b) in enumerate(zip(layout.weights(vector), layout.biases(vector), strict=True), start=1):
-        z = Units(vector, len(X), W.shape[1], aligned(len(X) * W.shape[1]))
-        h = torch.baddbmm(b, h, W.mT, out=z.matrices)
-        if layer < len(layout.sizes) - 1:
-            for name, lanes in runs(activations):
-                for call in ACTIVATE[name](z.flat[lanes], z.flat[lanes])[0]:
-                    call()
-    return h
+"""Name -> for a tensor, the calls that turn z in it into g(z); and what makes the call that turns, in ``slope``, the
+slope by g(z) into the slope by z."""

@@ -1,0 +1,252 @@
+"""Lanes of one layout and batch size, one row each of the matrices that train together."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ayar.nets.alone import Alone, Material, seed_of
+from ayar.nets.dense import Evaluation, Step
+from ayar.nets.dropout import Masks
+from ayar.nets.layout import Layout, rows_for
+from ayar.nets.optimizers import LaneOptimizer, LaneState, rule_of
+
+LaneStep = tuple[int, int, Mapping[str, float]]
+MASK_BYTES = 2**24  # of random bits are drawn ahead
+
+
+@dataclass(eq=False)
+class Lane:
+    """One trial in a lane.
+
+    Attributes:
+        trial: Its number.
+        alone: Its training; while the lane has a row in a group, that row is the truth about its state.
+        start_step: Steps up to here are trained in silence.
+        stop_step: Where it stands still.
+        stands: Whether it has stopped there, or diverged.
+        diverged: Whether a loss was not finite.
+    """
+
+    trial: int
+    alone: Alone
+    start_step: int
+    stop_step: int
+    stands: bool = False
+    diverged: bool = False
+
+    @cached_property
+    def sizes(self) -> tuple[int, ...]:
+        """Inputs, units of each hidden layer, outputs of its net."""
+        weights = [p for p in self.alone.net.parameters() if p.ndim > 1]
+        return (weights[0].shape[1], *(len(W) for W in weights))
+
+    @property
+    def config(self) -> Mapping[str, Any]:
+        """Its configuration."""
+        return self.alone.config
+
+    @property
+    def activation(self) -> str:
+        """Of its net's hidden layers."""
+        return str(self.config.get("activation", "relu"))
+
+    @property
+    def dropout(self) -> float:
+        """Share of units that it silences."""
+        return float(self.config.get("dropout", 0.0))
+
+    @property
+    def is_fresh(self) -> bool:
+        """Whether nothing was said of it yet, not even of the untrained net."""
+        return self.alone.step == self.start_step == 0
+
+    @property
+    def order(self) -> tuple[Any, ...]:
+        """Lanes that are sorted by this let each rule and each activation work on one run of rows."""
+        return rule_of(self.config).is_adaptive, self.activation, self.trial
+
+
+class TrainingRows:
+    """What lanes train on: inputs and targets of each row side by side, so that one look-up fetches both.
+
+    Attributes:
+        table: Inputs, then targets (one-hot over ``n_outputs``, or one real number), shape ``(n, inputs + outputs)``.
+        is_regression: Whether targets are real numbers.
+        material: What else there is, to measure by.
+    """
+
+    def __init__(self, material: Material, n_outputs: int) -> None:
+        X, y = material.X_train, material.y_train
+        self.is_regression = y.is_floating_point()
+        targets = y.unsqueeze(1) if self.is_regression else torch.nn.functional.one_hot(y, n_outputs).to(X.dtype)
+        self.table = torch.cat([X, targets], dim=1)
+        self.material = material
+
+
+class Group:
+    """Lanes of one layout and batch size.
+
+    Lanes come and go between epochs. Only then is anything allocated, and the calls of a step made anew.
+    """
+
+    def __init__(self, layout: Layout, batch_size: int, rows: TrainingRows) -> None:
+        self.lanes: list[Lane] = []
+        self._rows_of: list[Lane] = []
+        self._layout = layout
+        self._data = rows
+        n = len(rows.table)
+        sizes = [(batch_size, n // batch_size), (n % batch_size, 1)]
+        self._sizes = [(size, times) for size, times in sizes if size and times]
+        self._generator = torch.Generator()
+
+    def add(self, lane: Lane) -> None:
+        """Give the lane a row from the next epoch on."""
+        self.lanes.append(lane)
+
+    def remove(self, lane: Lane) -> None:
+        """Take the lane out, with its state."""
+        self.lanes.remove(lane)
+        if lane in self._rows_of:
+            row = self._rows_of.index(lane)
+            for ours, theirs in self._state_of(row, lane):
+                theirs.copy_(ours[self._layout.positions(lane.sizes)])
+
+    def advance(self) -> list[LaneStep]:
+        """Train one epoch; what the lanes measured."""
+        self._arrange()
+        reports: list[LaneStep] = []
+        if fresh := [row for row, lane in enumerate(self.lanes) if lane.is_fresh]:
+            untrained = self._evaluation(self._state.vector[fresh], [self.lanes[row] for row in fresh]).run()
+            reports += [
+                (self.lanes[row].trial, 0, self._measured(self.lanes[row], 0.0, outputs))
+                for row, outputs in zip(fresh, untrained, strict=True)
+            ]
+        losses = self._epoch()
+        outputs = self._trained.run() if any(lane.alone.step > lane.start_step for lane in self.lanes) else None
+        for row, lane in enumerate(list(self.lanes)):
+            if outputs is None or lane.alone.step <= lane.start_step:
+                continue
+            metrics = self._measured(lane, losses[row], outputs[row])
+            reports.append((lane.trial, lane.alone.step, metrics))
+            lane.diverged = math.isnan(metrics["valid_loss"])
+            if lane.diverged or lane.alone.step >= lane.stop_step:
+                lane.stands = True
+                self.remove(lane)
+        return reports
+
+    def _arrange(self) -> None:
+        """Put the states of lanes that came into rows, those of one activation side by side, and prepare the calls."""
+        self.lanes.sort(key=lambda lane: lane.order)
+        if self.lanes == self._rows_of:
+            return
+        before = {lane: row for row, lane in enumerate(self._rows_of)}
+        stay = [row for row, lane in enumerate(self.lanes) if lane in before]
+        came_from = [before[self.lanes[row]] for row in stay]
+        like = self.lanes[0].alone.optimizer.vector
+        state = LaneState(*(like.new_zeros(len(self.lanes), self._layout.width) for _ in range(4)))
+        if stay:
+            for new, old in (
+                (state.vector, self._state.vector),
+                (state.velocity, self._state.velocity),
+                (state.square, self._state.square),
+            ):
+                new[stay] = old[came_from]
+        self._state, self._rows_of = state, list(self.lanes)
+        for row, lane in enumerate(self.lanes):
+            if lane not in before:
+                self._layout.silence(state.vector[row], lane.sizes, lane.activation)
+                for ours, theirs in self._state_of(row, lane):
+                    ours[self._layout.positions(lane.sizes)] = theirs
+        configs = [lane.config for lane in self.lanes]
+        totals = [lane.alone.updates for lane in self.lanes]
+        self._optimizer = LaneOptimizer(configs, totals, state, self._layout.n_weights)
+        self._steps = [
+            Step(
+                self._layout,
+                state.vector,
+                state.gradient,
+                configs,
+                self._data.table,
+                rows,
+                self._data.is_regression,
+            )
+            for rows, _ in self._sizes
+        ]
+        self._trained = self._evaluation(state.vector, self.lanes)
+
+    def _state_of(self, row: int, lane: Lane) -> list[tuple[Tensor, Tensor]]:
+        """Rows of the matrices with their counterparts in the lane's own optimizer."""
+        averages = {"velocity": self._state.velocity[row], "square": self._state.square[row]}
+        own = lane.alone.optimizer
+        return [(self._state.vector[row], own.vector), *((averages[name], own.state[name]) for name in own.state)]
+
+    def _epoch(self) -> list[float]:
+        """Train one epoch; a number for each lane that is finite where all its losses were."""
+        lanes, device = [lane.alone for lane in self.lanes], self._state.vector.device
+        order = torch.empty(len(lanes), len(self._data.table), dtype=torch.int64)
+        masks = [Masks(alone.seed, alone.step + 1) for alone in lanes] if self._drops else []
+        for row, alone in enumerate(lanes):
+            self._generator.manual_seed(seed_of(alone.seed, alone.step + 1))
+            torch.randperm(order.shape[1], generator=self._generator, out=order[row])
+        n_updates = sum(times for _, times in self._sizes)
+        coefficients = iter(self._optimizer.coefficients([alone.optimizer.updates for alone in lanes], n_updates))
+        start = 0
+        for step, (rows, times) in zip(self._steps, self._sizes, strict=True):
+            index = torch.zeros(times, len(lanes), rows_for(rows), dtype=torch.int64)
+            index[..., :rows] = order[:, start : start + rows * times].view(len(lanes), times, rows).transpose(0, 1)
+            start += rows * times
+            for first in range(0, times, self._ahead(rows)):
+                count = min(self._ahead(rows), times - first)
+                drawn = index[first : first + count].view(count, -1).to(device).unbind()
+                bits = self._bits(masks, rows, count)
+                for b in range(count):
+                    step.run(drawn[b], [layer[b] for layer in bits])
+                    self._optimizer.step(next(coefficients))
+        for alone in lanes:
+            alone.optimizer.updates += n_updates
+            alone.step += 1
+        errors: list[float] = torch.stack([step.take_errors() for step in self._steps]).sum(0).tolist()
+        return errors
+
+    @property
+    def _drops(self) -> bool:
+        return any(lane.dropout > 0 for lane in self.lanes)
+
+    def _ahead(self, rows: int) -> int:
+        """For how many mini-batches to draw dropout's bits at once."""
+        if not self._drops:
+            return len(self._data.table)
+        return max(1, MASK_BYTES // (2 * len(self.lanes) * rows_for(rows) * max(1, sum(self._layout.sizes[1:-1]))))
+
+    def _bits(self, masks: Sequence[Masks], rows: int, times: int) -> list[Tensor]:
+        """Of dropout for ``times`` mini-batches: shape ``(times, k, rows_for(rows), n[l])`` for each hidden layer."""
+        if not self._drops:
+            return []
+        hidden = self._layout.sizes[1:-1]
+        bits = [torch.zeros(times, len(masks), rows_for(rows), n, dtype=torch.int16) for n in hidden]
+        for row, (lane, own) in enumerate(zip(self.lanes, masks, strict=True)):
+            if lane.dropout > 0:
+                units = lane.sizes[1:-1]
+                for layer, n, drawn in zip(bits, units, own.draw(times, [rows * n for n in units]), strict=True):
+                    layer[:, row, :rows, :n] = drawn.view(times, rows, n)
+        return [layer.to(self._state.vector.device) for layer in bits]
+
+    def _evaluation(self, vector: Tensor, lanes: Sequence[Lane]) -> Evaluation:
+        """Of the probe's rows and then the validation rows."""
+        material = self._data.material
+        X = torch.cat([material.X_probe, material.X_valid])
+        return Evaluation(self._layout, vector, [lane.activation for lane in lanes], X)
+
+    def _measured(self, lane: Lane, train_loss: float, outputs: Tensor) -> dict[str, float]:
+        """What ``Alone.measure`` says of a net with these outputs, of shape ``(outputs, n)``."""
+        material = self._data.material
+        of_rows = outputs[0] if self._data.is_regression else outputs[: lane.sizes[-1]].T
+        n_probe = len(material.X_probe)
+        return material.measurement(train_loss, of_rows[:n_probe], of_rows[n_probe:])
