@@ -4,6 +4,7 @@ AyarError
 ├── SpaceError         a hyperparameter, a space or a configuration is malformed   (ValueError)
 ├── DataError          a data file or a split cannot be used                       (ValueError)
 ├── ObjectiveError     the user's training broke its contract
+├── TrainingFailed     a command that trains ended with an error
 ├── BudgetError        a tuning was asked for without an end, or with an impossible one   (ValueError)
 ├── MoveError          a move was told twice, out of order or by a stranger        (ValueError)
 ├── LedgerError        the ledger cannot be opened, read or written
@@ -13,6 +14,9 @@ AyarError
 
 Each message names the culprit, its value, the likely cause and the next move.
 """
+
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 
 class AyarError(Exception):
@@ -33,6 +37,10 @@ class DataError(AyarError, ValueError):
 
 class ObjectiveError(AyarError):
     """The user's training broke its contract: what it yields cannot be read as a measurement."""
+
+
+class TrainingFailed(AyarError):
+    """A command that trains ended with an error; another configuration may do better."""
 
 
 class MoveError(AyarError, ValueError):
@@ -57,3 +65,19 @@ class NotEnoughEvidence(AyarError):
 
 class MissingExtra(AyarError, ImportError):
     """An optional part of Ayar is not installed."""
+
+
+@contextmanager
+def extra(name: str) -> Iterator[None]:
+    """Turn the absence of an optional package, within, into what to install: the extra ``name`` of Ayar.
+
+    >>> with extra("torch"):
+    ...     import a_package_that_nobody_has
+    Traceback (most recent call last):
+    ayar.errors.MissingExtra: a_package_that_nobody_has is not installed. Install it with: pip install 'ayar[torch]'
+    """
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = (error.name or "A package").partition(".")[0]
+        raise MissingExtra(f"{package} is not installed. Install it with: pip install 'ayar[{name}]'") from error

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+import ayar
 from ayar.errors import DataError, ObjectiveError, SpaceError
 from ayar.space import Space
 from ayar.study import Study
@@ -46,9 +47,7 @@ class Source:
     @cached_property
     def task(self) -> Any:
         """The data as an ``ayar.nets.tasks.Task``; the test part of it stays sealed."""
-        from ayar.nets.tasks import load_task
-
-        return load_task(self.word, target=self.target, seed=self.seed)
+        return ayar.load_task(self.word, target=self.target, seed=self.seed)
 
     @cached_property
     def module(self) -> ModuleType:
@@ -72,9 +71,7 @@ class Source:
     def objective(self) -> Any:
         """What ``Study.tune`` takes."""
         if not self.is_function:
-            from ayar.nets.deep_net import deep_net
-
-            return deep_net(self.task.data)
+            return ayar.deep_net(self.task.data)
         name = self.word.rpartition(":")[2]
         if not callable(getattr(self.module, name, None)):
             raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. Name one that it defines.")
@@ -85,9 +82,7 @@ class Source:
         if path is not None:
             return Space.from_toml(Path(path))
         if not self.is_function:
-            from ayar.nets.deep_net import default_space
-
-            return default_space(self.task.data)
+            return ayar.default_space(self.task.data)
         space = getattr(self.module, "space", None)
         if not isinstance(space, Space):
             raise SpaceError(f"{self.word}: put space = ayar.Space(...) beside the function, or give --space FILE.")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from ayar.errors import MissingExtra, NotEnoughEvidence
+from ayar.errors import NotEnoughEvidence, extra
 from ayar.records import State, Trial
 from ayar.space import PerLayer, Space
 
@@ -143,10 +143,8 @@ def _check_prediction(X: np.ndarray, ranks: np.ndarray, rng: np.random.Generator
 
 
 def _forest(X: np.ndarray, y: np.ndarray, rng: np.random.Generator) -> Any:
-    try:
+    with extra("torch"):
         from sklearn.ensemble import RandomForestRegressor
-    except ImportError:
-        raise MissingExtra("Importance needs scikit-learn: pip install 'ayar[torch]'.") from None
     return RandomForestRegressor(25, random_state=int(rng.integers(2**31))).fit(X, y)
 
 

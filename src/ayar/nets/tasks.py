@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ayar.errors import DataError
+from ayar.errors import DataError, extra
 from ayar.nets import sources
 from ayar.nets.sources import PARTS, Source
 
@@ -174,6 +174,7 @@ class Task:
     warnings: tuple[str, ...] = ()
 
 
+@extra("torch")
 def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, kind: str | None = None) -> Task:
     """A task from a built-in table (``"digits"``), an ``.npz`` file or a ``.csv`` file.
 

@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ayar.errors import MissingExtra
+from ayar.errors import extra
 from ayar.reports import page, sentences, tables
 from ayar.reports.tables import Story
 
@@ -41,13 +41,11 @@ def app(read_story: ReadStory, *, hosts: tuple[str, ...] = _LOCAL_NAMES) -> Star
     Raises:
         MissingExtra: The packages of ``ayar[web]`` are not installed.
     """
-    try:
+    with extra("web"):
         from starlette.applications import Starlette
         from starlette.middleware import Middleware
         from starlette.middleware.trustedhost import TrustedHostMiddleware
         from starlette.routing import Route
-    except ImportError as error:
-        raise MissingExtra(_missing(error)) from error
     return Starlette(
         routes=[
             Route("/", _with(read_story, _page)),
@@ -71,10 +69,8 @@ def serve(read_story: ReadStory, host: str = "127.0.0.1", port: int = 8080) -> N
     Raises:
         MissingExtra: The packages of ``ayar[web]`` are not installed.
     """
-    try:
+    with extra("web"):
         import uvicorn
-    except ImportError as error:
-        raise MissingExtra(_missing(error)) from error
     hosts = _LOCAL_NAMES if host in _LOCAL_NAMES else ("*",)
     uvicorn.run(app(read_story, hosts=hosts), host=host, port=port, log_level="warning")
 
@@ -137,7 +133,3 @@ def _json(body: Any, status: int = 200) -> Response:
     from starlette.responses import JSONResponse
 
     return JSONResponse(body, status_code=status, headers=_HEADERS)
-
-
-def _missing(error: ImportError) -> str:
-    return f"The dashboard needs the package {error.name!r}, which is not installed: pip install 'ayar[web]'."
