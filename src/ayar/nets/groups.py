@@ -94,12 +94,20 @@ class Group:
     """Lanes of one layout and batch size.
 
     Lanes come and go between epochs. Only then is anything allocated, and the calls of a step made anew.
+
+    Attributes:
+        layout: Of the lanes' rows.
+        batch_size: Rows of a mini-batch.
+        width: How many lanes it should hold; None where nobody has measured.
+        lanes: In it.
     """
 
     def __init__(self, layout: Layout, batch_size: int, rows: TrainingRows) -> None:
         self.lanes: list[Lane] = []
         self._rows_of: list[Lane] = []
-        self._layout = layout
+        self.layout = layout
+        self.batch_size = batch_size
+        self.width: int | None = None
         self._data = rows
         n = len(rows.table)
         sizes = [(batch_size, n // batch_size), (n % batch_size, 1)]
@@ -116,7 +124,7 @@ class Group:
         if lane in self._rows_of:
             row = self._rows_of.index(lane)
             for ours, theirs in self._state_of(row, lane):
-                theirs.copy_(ours[self._layout.positions(lane.sizes)])
+                theirs.copy_(ours[self.layout.positions(lane.sizes)])
 
     def advance(self) -> list[LaneStep]:
         """Train one epoch; what the lanes measured."""
@@ -150,7 +158,7 @@ class Group:
         stay = [row for row, lane in enumerate(self.lanes) if lane in before]
         came_from = [before[self.lanes[row]] for row in stay]
         like = self.lanes[0].alone.optimizer.vector
-        state = LaneState(*(like.new_zeros(len(self.lanes), self._layout.width) for _ in range(4)))
+        state = LaneState(*(like.new_zeros(len(self.lanes), self.layout.width) for _ in range(4)))
         if stay:
             for new, old in (
                 (state.vector, self._state.vector),
@@ -161,15 +169,15 @@ class Group:
         self._state, self._rows_of = state, list(self.lanes)
         for row, lane in enumerate(self.lanes):
             if lane not in before:
-                self._layout.silence(state.vector[row], lane.sizes, lane.activation)
+                self.layout.silence(state.vector[row], lane.sizes, lane.activation)
                 for ours, theirs in self._state_of(row, lane):
-                    ours[self._layout.positions(lane.sizes)] = theirs
+                    ours[self.layout.positions(lane.sizes)] = theirs
         configs = [lane.config for lane in self.lanes]
         totals = [lane.alone.updates for lane in self.lanes]
-        self._optimizer = LaneOptimizer(configs, totals, state, self._layout.n_weights)
+        self._optimizer = LaneOptimizer(configs, totals, state, self.layout.n_weights)
         self._steps = [
             Step(
-                self._layout,
+                self.layout,
                 state.vector,
                 state.gradient,
                 configs,
@@ -223,13 +231,13 @@ class Group:
         """For how many mini-batches to draw dropout's bits at once."""
         if not self._drops:
             return len(self._data.table)
-        return max(1, MASK_BYTES // (2 * len(self.lanes) * rows_for(rows) * max(1, sum(self._layout.sizes[1:-1]))))
+        return max(1, MASK_BYTES // (2 * len(self.lanes) * rows_for(rows) * max(1, sum(self.layout.sizes[1:-1]))))
 
     def _bits(self, masks: Sequence[Masks], rows: int, times: int) -> list[Tensor]:
         """Of dropout for ``times`` mini-batches: shape ``(times, k, rows_for(rows), n[l])`` for each hidden layer."""
         if not self._drops:
             return []
-        hidden = self._layout.sizes[1:-1]
+        hidden = self.layout.sizes[1:-1]
         bits = [torch.zeros(times, len(masks), rows_for(rows), n, dtype=torch.int16) for n in hidden]
         for row, (lane, own) in enumerate(zip(self.lanes, masks, strict=True)):
             if lane.dropout > 0:
@@ -242,7 +250,7 @@ class Group:
         """Of the probe's rows and then the validation rows."""
         material = self._data.material
         X = torch.cat([material.X_probe, material.X_valid])
-        return Evaluation(self._layout, vector, [lane.activation for lane in lanes], X)
+        return Evaluation(self.layout, vector, [lane.activation for lane in lanes], X)
 
     def _measured(self, lane: Lane, train_loss: float, outputs: Tensor) -> dict[str, float]:
         """What ``Alone.measure`` says of a net with these outputs, of shape ``(outputs, n)``."""
