@@ -43,7 +43,7 @@ def test_each_trial_of_a_tuning_in_lanes_has_the_curve_it_has_alone(recipe, work
 
 def test_the_record_says_how_many_lanes_there_were(recipe):
     study = tuned(recipe, trials=5, workers=0, lanes=3, confirm=0)
-    assert [note.body for note in study.notes("lanes")] == [{"asked": 3, "lanes": 3, "why_alone": None}]
+    assert [note.body for note in study.notes("lanes")] == [{"asked": 3, "lanes": 3, "reasons": []}]
     study.tune(recipe, trials=6, workers=0, lanes=3, confirm=0, progress=False)
     assert len(study.notes("lanes")) == 1
 
@@ -62,9 +62,9 @@ def test_why_a_recipe_trains_alone_is_said_once(recipe, capsys):
     for trials in (2, 3):
         study.tune(stubborn, trials=trials, workers=0, lanes="auto", confirm=0)
     assert capsys.readouterr().err.splitlines() == [
-        "Trials were trained one at a time: Its batch norm keeps statistics of its own."
+        "Trials were trained alone. Its batch norm keeps statistics of its own."
     ]
-    assert [note.body["why_alone"] for note in study.notes("lanes")] == ["Its batch norm keeps statistics of its own."]
+    assert [note.body["reasons"] for note in study.notes("lanes")] == [["Its batch norm keeps statistics of its own."]]
 
 
 def test_the_confirmation_runs_in_lanes_and_keeps_its_seeds(recipe):

@@ -407,15 +407,16 @@ class Study:
 
     def _note_lanes(self, pool: Pool, asked: str | int, *, say: bool) -> None:
         """Write down how trials were trained side by side, where that has changed."""
-        if pool.lanes is None and pool.why_alone is None:
+        if pool.lanes is None and not pool.reasons:
             return
-        body = {"asked": asked, "lanes": pool.lanes, "why_alone": pool.why_alone}
+        body = {"asked": asked, "lanes": pool.lanes, "reasons": pool.reasons}
         known = self.notes("lanes")
         if known and known[-1].body == body:
             return
         self.note("lanes", body)
-        if say and pool.why_alone is not None:
-            print(textwrap.fill(f"Trials were trained one at a time: {pool.why_alone}", 79), file=sys.stderr)
+        if say and pool.reasons:
+            which = "Trials" if pool.lanes is None else "Some trials"
+            print(textwrap.fill(f"{which} were trained alone. {' '.join(pool.reasons)}", 79), file=sys.stderr)
 
     @property
     def folder(self) -> Path:

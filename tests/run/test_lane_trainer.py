@@ -28,19 +28,27 @@ class SequentialLanes:
         self.running = {}
 
     @property
+    def reasons(self):
+        return sorted({training[2] for training in self.running.values()} - {None})
+
+    @property
     def free(self):
         return self.size - len(self.running)
 
     def load(self, trial, config, seed, folder, start_step, stop_step):
         if "unknown" in config:
             raise SpaceError("no such activation")
-        self.running[trial] = (self.recipe.train(config, seed, folder, start_step), stop_step)
+        self.running[trial] = (
+            self.recipe.train(config, seed, folder, start_step),
+            stop_step,
+            config.get("reason"),
+        )
 
     def advance(self):
         if len(self.running) > self.recipe.room:
             raise MemoryError
         steps = []
-        for trial, (training, stop_step) in self.running.items():
+        for trial, (training, stop_step, _) in self.running.items():
             measured = next(training, None)
             if measured is not None:
                 step = measured.pop("step")
@@ -49,7 +57,7 @@ class SequentialLanes:
         return steps
 
     def unload(self, trial):
-        training, _ = self.running.pop(trial)
+        training, *_ = self.running.pop(trial)
         training.close()
 
 
@@ -133,7 +141,7 @@ def ends(events):
 
 
 def test_every_curve_is_that_of_the_trial_alone_however_lanes_are_shared(opened, move, curve):
-    trainer, _ = opened(Recipe(size=3))
+    trainer = opened(Recipe(size=3))
     assert isinstance(trainer, LaneTrainer)
     events = drain(trainer, *(move(trial, 0, 1 + trial % 4) for trial in range(8)))
     events += drain(trainer, *(move(trial, 1 + trial % 4, 9) for trial in range(8)))
@@ -144,13 +152,13 @@ def test_every_curve_is_that_of_the_trial_alone_however_lanes_are_shared(opened,
 
 def test_a_free_lane_takes_the_next_move_at_once(opened, move):
     """Nobody waits for the longest."""
-    trainer, _ = opened(Recipe(size=2))
+    trainer = opened(Recipe(size=2))
     events = drain(trainer, move(0, 0, 20), *(move(trial, 0, 3) for trial in range(1, 5)))
     assert [end.trial for end in ends(events)] == [1, 2, 3, 4, 0]
 
 
 def test_a_paused_trial_goes_on_from_its_checkpoint(opened, move, tmp_path):
-    trainer, _ = opened(Recipe())
+    trainer = opened(Recipe())
     drain(trainer, move(0, 0, 2), move(1, 0, 4))
     drain(trainer, move(0, 2, 3), move(1, 4, 5))
     assert [(tmp_path / trial / "resumed").read_text() for trial in "01"] == ["2", "4"]
@@ -158,7 +166,7 @@ def test_a_paused_trial_goes_on_from_its_checkpoint(opened, move, tmp_path):
 
 def test_the_last_measurement_comes_with_the_end_of_its_move(opened, move):
     """Else the study would continue a trial whose move isn't over."""
-    trainer, _ = opened(Recipe(size=2))
+    trainer = opened(Recipe(size=2))
     trainer.begin(move(0, 0, 1))
     trainer.begin(move(1, 0, 3))
     trainer.advance()
@@ -167,16 +175,16 @@ def test_the_last_measurement_comes_with_the_end_of_its_move(opened, move):
 
 
 def test_slots_are_the_lanes(opened, move):
-    trainer, _ = opened(Recipe(size=3))
+    trainer = opened(Recipe(size=3))
     assert trainer.slots == 3
     trainer.begin(move(0, 0, 3))
     trainer.advance()
     assert trainer.slots == 3
-    assert opened(Recipe(size=3), lanes=2)[0].slots == 2
+    assert opened(Recipe(size=3), lanes=2).slots == 2
 
 
 def test_lanes_share_the_cost(opened, move):
-    trainer, _ = opened(Recipe(size=4))
+    trainer = opened(Recipe(size=4))
     begun = time.perf_counter()
     events = drain(trainer, *(move(trial, 0, 5) for trial in range(6)))
     elapsed_s = time.perf_counter() - begun
@@ -194,7 +202,7 @@ def test_several_steps_of_one_quantum_share_its_cost(opened, move):
         def lanes(self, at_most=None):
             return Quick(self, 2)
 
-    trainer, _ = opened(QuickRecipe())
+    trainer = opened(QuickRecipe())
     trainer.begin(move(0, 0, 50))
     first, second = trainer.advance()
     assert (first.step, second.step) == (0, 1)
@@ -202,7 +210,7 @@ def test_several_steps_of_one_quantum_share_its_cost(opened, move):
 
 
 def test_pausing_ends_each_move_with_the_step_it_is_in(opened, move, curve):
-    trainer, _ = opened(Recipe(size=2))
+    trainer = opened(Recipe(size=2))
     for trial in range(3):
         trainer.begin(move(trial, 0, 40))
     events = [*trainer.advance(), *trainer.advance()]
@@ -217,7 +225,7 @@ def test_pausing_ends_each_move_with_the_step_it_is_in(opened, move, curve):
 
 
 def test_a_diverged_lane_ends_and_touches_no_other(opened, move, curve):
-    trainer, _ = opened(Recipe(size=2))
+    trainer = opened(Recipe(size=2))
     events = drain(trainer, move(0, 0, 9, nan_at=3), move(1, 0, 9), move(2, 0, 9))
     assert ends(events)[0] == Finished(0, ended=True)
     assert curve(events, 0)[:3] == expected(0, 0, 2)
@@ -228,7 +236,7 @@ def test_a_diverged_lane_ends_and_touches_no_other(opened, move, curve):
 
 
 def test_a_training_shorter_than_its_move_has_ended(opened, move, curve):
-    trainer, _ = opened(Recipe())
+    trainer = opened(Recipe())
     events = drain(trainer, move(0, 0, 9, iterations=4))
     assert events[-1] == Finished(0, ended=True)
     assert curve(events) == expected(0, 0, 4)
@@ -239,12 +247,12 @@ def test_a_training_shorter_than_its_move_has_ended(opened, move, curve):
 def test_a_fresh_start_finds_an_empty_folder(opened, move, tmp_path):
     (tmp_path / "0").mkdir()
     (tmp_path / "0" / "step").write_text("7")
-    drain(opened(Recipe())[0], move(0, 0, 1))
+    drain(opened(Recipe()), move(0, 0, 1))
     assert (tmp_path / "0" / "resumed").read_text() == "0"
 
 
 def test_a_configuration_that_cannot_be_loaded_fails_by_itself(opened, move, curve):
-    trainer, _ = opened(Recipe())
+    trainer = opened(Recipe())
     events = drain(trainer, move(0, 0, 3), move(1, 0, 3, unknown=True), move(2, 0, 3))
     [failed] = [event for event in events if isinstance(event, Failed)]
     assert (failed.trial, failed.error.splitlines()[0]) == (1, "SpaceError: no such activation")
@@ -253,7 +261,7 @@ def test_a_configuration_that_cannot_be_loaded_fails_by_itself(opened, move, cur
 
 
 def test_after_an_error_in_the_common_computation_only_the_culprit_fails(opened, move, curve):
-    trainer, _ = opened(Recipe(size=4))
+    trainer = opened(Recipe(size=4))
     jobs = [move(trial, 0, 9, **({"at": 3, "act": "raise"} if trial == 1 else {})) for trial in range(6)]
     events = drain(trainer, *jobs)
     [failed] = [event for event in events if isinstance(event, Failed)]
@@ -266,7 +274,7 @@ def test_after_an_error_in_the_common_computation_only_the_culprit_fails(opened,
 
 
 def test_out_of_memory_halves_the_lanes_and_goes_on(opened, move, curve):
-    trainer, _ = opened(Recipe(size=8, room=3))
+    trainer = opened(Recipe(size=8, room=3))
     events = drain(trainer, *(move(trial, 0, 5) for trial in range(8)))
     assert trainer.slots == 2
     for trial in range(8):
@@ -279,21 +287,21 @@ def test_out_of_memory_with_a_single_lane_is_the_trials_failure(opened, move):
             raise MemoryError
             yield
 
-    [failed] = drain(opened(Huge(room=0))[0], move(0, 0, 5))
+    [failed] = drain(opened(Huge(room=0)), move(0, 0, 5))
     assert isinstance(failed, Failed)
     assert failed.error.startswith("MemoryError")
 
 
 def test_a_missing_metric_is_a_broken_contract(opened, move, tmp_path):
     training = as_training(Recipe(), metric="accuracy")
-    trainer, _ = open_trainer(training, horizon=50, folder=tmp_path, lanes=None)
+    trainer = open_trainer(training, horizon=50, folder=tmp_path, lanes=None)
     events = drain(trainer, move(0, 0, 3), move(1, 0, 3))
     assert [(event.trial, event.contract) for event in events] == [(0, True), (1, True)]
     assert "gave 'loss' but not 'accuracy'" in events[0].error
 
 
 def test_a_checkpoint_that_cannot_be_written_fails_its_trial_alone(opened, move, curve):
-    events = drain(opened(Recipe())[0], move(0, 0, 2, disk="full"), move(1, 0, 4))
+    events = drain(opened(Recipe()), move(0, 0, 2, disk="full"), move(1, 0, 4))
     [failed, finished] = ends(events)
     assert failed.error.splitlines()[0] == "OSError: disk full"
     assert finished == Finished(1, ended=False)
@@ -301,7 +309,7 @@ def test_a_checkpoint_that_cannot_be_written_fails_its_trial_alone(opened, move,
 
 
 def test_closing_saves_what_is_loaded(opened, move, tmp_path):
-    trainer, _ = opened(Recipe())
+    trainer = opened(Recipe())
     trainer.begin(move(0, 0, 40))
     [measured] = trainer.advance()
     trainer.close()
@@ -317,15 +325,15 @@ def test_why_there_are_no_lanes_is_said(opened):
         yield 1.0
 
     cases = [
-        (Recipe(reason="Batch norm keeps statistics of its own."), None, "Batch norm keeps statistics of its own."),
-        (Broken(), None, "OSError: no calibration"),
-        (Recipe(), 0, None),
-        (generator, None, None),
+        (Recipe(reason="Batch norm keeps statistics."), None, ["Batch norm keeps statistics."]),
+        (Broken(), None, ["OSError: no calibration"]),
+        (Recipe(), 0, []),
+        (generator, None, []),
     ]
-    for recipe, lanes, reason in cases:
-        trainer, why_alone = opened(recipe, lanes)
+    for recipe, lanes, reasons in cases:
+        trainer = opened(recipe, lanes)
         assert isinstance(trainer, AloneTrainer)
-        assert (why_alone and why_alone.splitlines()[0]) == reason
+        assert [reason.splitlines()[0] for reason in trainer.reasons] == reasons
 
 
 def pool_of(recipe, workers, lanes=None, **kwargs):
@@ -350,7 +358,7 @@ def test_a_pool_of_lanes_gives_the_curves_of_trials_alone(workers, move, curve):
         events += filled(pool, (move(trial, 1 + trial % 3, 8) for trial in range(12)))
     for trial in range(12):
         assert curve(events, trial) == expected(trial, 0, 8)
-    assert pool.why_alone is None
+    assert pool.reasons == []
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -364,7 +372,7 @@ def test_the_number_of_lanes_can_be_limited(workers, move):
 def test_the_pool_passes_on_why_trials_train_alone(workers, move, curve):
     with pool_of(Recipe(reason="Lanes are slower here."), workers) as pool:
         assert curve(filled(pool, [move(0, 0, 3)])) == expected(0, 0, 3)
-        assert (pool.free, pool.lanes, pool.why_alone) == (1, None, "Lanes are slower here.")
+        assert (pool.free, pool.lanes, pool.reasons) == (1, None, ["Lanes are slower here."])
 
 
 def test_a_trial_has_one_move_at_a_time_in_lanes_too(move):

@@ -90,8 +90,8 @@ class Pool(Protocol):
         ...
 
     @property
-    def why_alone(self) -> str | None:
-        """Why trials train alone although lanes were asked for; None where they don't, or nobody knows yet."""
+    def reasons(self) -> list[str]:
+        """Why trials, or some of them, train alone although lanes were asked for, as far as it is known yet."""
         ...
 
     def submit(self, move: Move) -> None:

@@ -19,9 +19,7 @@ from ayar.run.objective import Training
 from ayar.run.trainer import AloneTrainer, Trainer, describe, folder_for
 
 
-def open_trainer(
-    training: Training, *, horizon: int, folder: Path, lanes: int | None = 0
-) -> tuple[Trainer, str | None]:
+def open_trainer(training: Training, *, horizon: int, folder: Path, lanes: int | None = 0) -> Trainer:
     """A ``LaneTrainer`` where that is wanted and possible, else an ``AloneTrainer``.
 
     Args:
@@ -29,20 +27,17 @@ def open_trainer(
         horizon: The largest step.
         folder: Where each trial gets a folder of its own.
         lanes: The most trials to train as one computation; 0 for none, None for as many as pay.
-
-    Returns:
-        The trainer, and why it trains alone although the training offers lanes and some were asked for.
     """
     alone = AloneTrainer(training, horizon=horizon, folder=folder)
     if training.lanes is None or lanes == 0:
-        return alone, None
+        return alone
     try:
         opened = training.lanes(lanes)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - what is wrong with the training, its trials will tell
-        return alone, describe(error)
+        opened = describe(error)
     if isinstance(opened, str):
-        return alone, opened
-    return LaneTrainer(training, opened, alone, folder=folder, at_most=lanes), None
+        return AloneTrainer(training, horizon=horizon, folder=folder, reasons=(opened,))
+    return LaneTrainer(training, opened, alone, folder=folder, at_most=lanes)
 
 
 @dataclass(slots=True)
@@ -97,6 +92,11 @@ class LaneTrainer:
         self._suspects: deque[Move] = deque()
         self._ended: list[Event] = []
         self._unpaid_s = 0.0
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why some trials train alone inside the lanes."""
+        return getattr(self._lanes, "reasons", ())
 
     @property
     def slots(self) -> int:

@@ -7,7 +7,7 @@ the one that the same trial would have had alone.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -25,6 +25,11 @@ class Lanes(Protocol):
         """How many more trials can be loaded now."""
         ...
 
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why some of its trials train alone, one sentence for each reason known so far."""
+        ...
+
     def load(
         self, trial: int, config: Configuration, seed: int, folder: Path | None, start_step: int, stop_step: int
     ) -> None:
@@ -39,10 +44,11 @@ class Lanes(Protocol):
         ...
 
     def advance(self) -> list[LaneStep]:
-        """Train all lanes for one quantum; the lanes that finished a step in it, each with its metrics.
+        """Train for one quantum; the lanes that finished a step in it, each with its metrics.
 
-        A lane reports its steps in order; a fresh one begins with step 0, the untrained net. One whose loss is
-        not finite reports NaN in every metric, stands still, and changes nothing in the other lanes.
+        Which lanes take part is for the implementation to say, as long as each reaches its stop step. A lane
+        reports its steps in order; a fresh one begins with step 0, the untrained net. One whose loss is not finite
+        reports NaN in every metric, stands still, and changes nothing in the other lanes.
 
         Raises:
             MemoryError: The device's memory does not suffice. The lanes are lost: they cannot be unloaded into

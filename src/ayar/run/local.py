@@ -126,9 +126,9 @@ class LocalPool:
         return sum(counts) if counts else None
 
     @property
-    def why_alone(self) -> str | None:
-        """Why trials train alone although lanes were asked for; None where they don't, or nobody knows yet."""
-        return next((worker.why_alone for worker in self._workers if worker.why_alone), None)
+    def reasons(self) -> list[str]:
+        """Why trials, or some of them, train alone although lanes were asked for, as far as it is known yet."""
+        return list(dict.fromkeys(reason for worker in self._workers for reason in worker.standing.reasons))
 
     @property
     def busy(self) -> bool:
@@ -230,8 +230,8 @@ class LocalPool:
         for message in worker.messages():
             worker.sign_at = time.monotonic()
             match message:
-                case Ready(standing, why_alone):
-                    worker.ready, worker.standing, worker.why_alone = True, standing, why_alone
+                case Ready(standing):
+                    worker.ready, worker.standing = True, standing
                 case Broken(error):
                     raise ObjectiveError(
                         f"A worker process cannot load the objective: {error}{worker.output_tail()}\n"
@@ -313,9 +313,8 @@ class InProcessPool:
     ) -> None:
         training = as_training(objective, metric=metric)
         self._temporary = tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True)
-        self._trainer, self.why_alone = open_trainer(
-            training, horizon=horizon, folder=folder or Path(self._temporary.name), lanes=lanes
-        )
+        folder = folder or Path(self._temporary.name)
+        self._trainer = open_trainer(training, horizon=horizon, folder=folder, lanes=lanes)
         self._trials: set[int] = set()
 
     @property
@@ -332,6 +331,11 @@ class InProcessPool:
     def lanes(self) -> int | None:
         """How many lanes there are; None where trials train alone."""
         return self._trainer.slots if self._trainer.in_lanes else None
+
+    @property
+    def reasons(self) -> list[str]:
+        """Why trials, or some of them, train alone although lanes were asked for."""
+        return list(self._trainer.reasons)
 
     def submit(self, move: Move) -> None:
         """Train ``move``.

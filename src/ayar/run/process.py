@@ -63,7 +63,6 @@ class WorkerProcess:
         moves: By trial, what it is training, from where it stands.
         standing: What it holds, and how many moves it can have.
         ready: Whether it has loaded the objective.
-        why_alone: Why it trains no lanes although they were asked for; None where it does, or isn't ready.
         sign_at: When it last gave a sign, on the monotonic clock.
     """
 
@@ -71,7 +70,6 @@ class WorkerProcess:
         self.moves: dict[int, Move] = {}
         self.standing = Standing()
         self.ready = False
-        self.why_alone: str | None = None
         self.sign_at = time.monotonic()
         self.launch = launch
         self._steps_allowed: dict[int, int] = {}

@@ -7,12 +7,12 @@ import shutil
 import time
 import traceback
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
-from ayar.errors import ObjectiveError
+from ayar.errors import ObjectiveError, TrainingFailed
 from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.objective import Training
@@ -29,6 +29,11 @@ class Trainer(Protocol):
     @property
     def in_lanes(self) -> bool:
         """Whether it trains moves as lanes."""
+        ...
+
+    @property
+    def reasons(self) -> Sequence[str]:
+        """Why it trains alone what was to train in lanes, one sentence for each reason."""
         ...
 
     @property
@@ -72,7 +77,16 @@ class AloneTrainer:
     in_lanes = False
     slots = 1
 
-    def __init__(self, training: Training, *, horizon: int, folder: Path, keep: int = KEPT_ALIVE) -> None:
+    def __init__(
+        self,
+        training: Training,
+        *,
+        horizon: int,
+        folder: Path,
+        keep: int = KEPT_ALIVE,
+        reasons: Sequence[str] = (),
+    ) -> None:
+        self.reasons = reasons
         self._training = training
         self._horizon = horizon
         self._folder = folder
@@ -179,7 +193,7 @@ def folder_for(move: Move, folder: Path) -> Path:
 
 def describe(error: BaseException) -> str:
     """An error in one line, then where it happened in the user's code."""
-    if isinstance(error, ObjectiveError):
+    if isinstance(error, ObjectiveError | TrainingFailed):
         return str(error)
     lines = [f"{type(error).__name__}: {error}".rstrip(": ")]
     lines += [entry.rstrip() for entry in traceback.format_tb(_outside(error.__traceback__))[-_FRAMES:]]

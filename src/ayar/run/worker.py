@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
+from typing import Self
 
 import cloudpickle
 
@@ -63,24 +64,25 @@ class Standing:
         held: The paused trials alive in it.
         slots: How many moves it can have outstanding.
         in_lanes: Whether it trains them as lanes.
+        reasons: Why it trains alone what was to train in lanes.
     """
 
     held: frozenset[int] = frozenset()
     slots: int = 1
     in_lanes: bool = False
+    reasons: tuple[str, ...] = ()
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> Self:
+        """How the worker of this trainer stands."""
+        return cls(trainer.held, trainer.slots, trainer.in_lanes, tuple(trainer.reasons))
 
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """The objective is loaded.
-
-    Attributes:
-        standing: How the worker stands before its first move.
-        why_alone: Why trials train alone although lanes were asked for; None where they don't.
-    """
+    """The objective is loaded."""
 
     standing: Standing
-    why_alone: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,14 +111,14 @@ def main(fd: int, parent: int) -> None:
     except (Exception, SystemExit) as error:  # noqa: BLE001 - loading runs the user's imports
         connection.send((Broken(describe(error)),))
         return
-    trainer, why_alone = open_trainer(training, horizon=setup.horizon, folder=setup.folder, lanes=setup.lanes)
-    told = Standing(trainer.held, trainer.slots, trainer.in_lanes)
-    connection.send((Ready(told, why_alone),))
+    trainer = open_trainer(training, horizon=setup.horizon, folder=setup.folder, lanes=setup.lanes)
+    told = Standing.of(trainer)
+    connection.send((Ready(told),))
     ending = False
     while trainer.busy or not ending:
         ending = ending or not _obey(commands, trainer)
         events = trainer.advance()
-        standing = Standing(trainer.held, trainer.slots, trainer.in_lanes)
+        standing = Standing.of(trainer)
         connection.send(tuple(events) if standing == told else (standing, *events))
         told = standing
     trainer.close()

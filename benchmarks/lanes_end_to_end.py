@@ -1,0 +1,138 @@
+"""How much sooner a tuning with lanes finds what a tuning without lanes finds, too.
+
+    python benchmarks/lanes_end_to_end.py [SEEDS] [SECONDS] > benchmarks/results/lanes_end_to_end.json
+
+For each seed the same command runs twice, with ``--lanes off`` and ``--lanes auto``, in turns first. Both are read
+up to the least validation error that both reached: that is the same error for both, and the time until it was first
+measured is compared. Time counts from the start of the command, so the start of processes and a calibration count, too.
+
+Two spaces: the built-in one of the digits, in which nearly every trial has a shape of its own (1 to 4 layers of 32 to
+512 units, mini-batches of 16 to 256); and one small shape, of which all else is tuned.
+"""
+
+import json
+import math
+import os
+import platform
+import sqlite3
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from importlib.metadata import version
+from pathlib import Path
+
+AYAR = Path(sys.executable).with_name("ayar")
+
+SMALL = """
+learning_rate = { float = [3e-4, 0.3], log = true }
+activation = { choice = ["relu", "tanh", "sigmoid"] }
+optimizer = { choice = ["adam", "nesterov", "sgd"] }
+momentum = { float = [0.5, 0.99], when = { optimizer = ["nesterov", "sgd"] } }
+weight_decay = { float = [1e-6, 1e-2], log = true }
+dropout = { float = [0.0, 0.6] }
+schedule = { choice = ["cosine", "constant"] }
+hidden_layers = 2
+hidden_units = 32
+batch_size = 32
+iterations = 50
+"""
+SPACES = {"built-in space": None, "one small shape (2 x 32, batch 32)": SMALL}
+
+_MOVES = """
+    SELECT m.trial, m.start_step, e.stop_step, m.asked_at, e.at
+    FROM moves m JOIN endings e ON e.move = m.id
+"""
+
+
+def tune(seed: int, seconds: float, space: str | None, lanes: str) -> dict[str, object]:
+    """One tuning in an empty folder: its falling validation error as (seconds, error), and how much it trained."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        command = [AYAR, "tune", "digits", "--minutes", str(seconds / 60), "--confirm", "0", "--json"]
+        command += ["--seed", str(seed), "--store", "study.db", "--lanes", lanes]
+        if space is not None:
+            (folder / "space.toml").write_text(space)
+            command += ["--space", "space.toml"]
+        begun = time.time()
+        subprocess.run(command, cwd=folder, check=True, capture_output=True)
+        wall_s = time.time() - begun
+        with sqlite3.connect(folder / "study.db") as ledger:
+            moves = ledger.execute(_MOVES).fetchall()
+            losses = {
+                (trial, step): loss
+                for trial, step, loss in ledger.execute("SELECT trial, step, loss FROM measurements")
+            }
+            notes = [json.loads(body) for (body,) in ledger.execute("SELECT body FROM notes WHERE kind = 'lanes'")]
+    return {
+        "lanes": notes[-1]["lanes"] if notes else None,
+        "wall_s": round(wall_s, 1),
+        "trials": len({trial for trial, *_ in moves}),
+        "epochs": sum(stop - start for _, start, stop, *_ in moves),
+        "falls": falls(moves, losses, begun),
+    }
+
+
+def falls(moves: list[tuple], losses: dict[tuple[int, int], float | None], begun: float) -> list[tuple[float, float]]:
+    """When the least error so far fell, and to what. The steps of a move are taken as evenly spread over its time."""
+    measured = []
+    for trial, start, stop, asked_at, ended_at in moves:
+        asked, ended = (datetime.fromisoformat(at).timestamp() - begun for at in (asked_at, ended_at))
+        for step in range(start + 1, stop + 1):
+            loss = losses.get((trial, step))
+            if loss is not None:
+                measured.append((asked + (ended - asked) * (step - start) / (stop - start), loss))
+    best = math.inf
+    found = []
+    for at, loss in sorted(measured):
+        if loss < best:
+            best = loss
+            found.append((round(at, 2), loss))
+    return found
+
+
+def paired(seed: int, seconds: float, space: str | None) -> dict[str, object]:
+    """The two tunings of one seed, and what they have in common."""
+    order = ["off", "auto"] if seed % 2 == 0 else ["auto", "off"]
+    runs = {lanes: tune(seed, seconds, space, lanes) for lanes in order}
+    common = max(run["falls"][-1][1] for run in runs.values())
+    until = {lanes: next(at for at, loss in run["falls"] if loss <= common) for lanes, run in runs.items()}
+    return {
+        "seed": seed,
+        "load_1min": round(os.getloadavg()[0], 1),
+        "common_error": common,
+        "seconds_until": until,
+        "times_sooner": round(until["off"] / until["auto"], 2),
+        "times_the_epochs": round(runs["auto"]["epochs"] / runs["off"]["epochs"], 2),
+        "runs": runs,
+    }
+
+
+def summary(pairs: list[dict]) -> dict[str, object]:
+    """Geometric means over the seeds, with the range."""
+    found = {}
+    for name in ("times_sooner", "times_the_epochs"):
+        values = [pair[name] for pair in pairs]
+        found[name] = {
+            "mean": round(statistics.geometric_mean(values), 2),
+            "least": min(values),
+            "most": max(values),
+        }
+    return found
+
+
+def main() -> None:
+    seeds, seconds = (int(sys.argv[1]) if len(sys.argv) > 1 else 8), (float(sys.argv[2]) if len(sys.argv) > 2 else 30)
+    result: dict[str, object] = {"command": "ayar tune digits --confirm 0", "seconds": seconds, "seeds": seeds}
+    for name, space in SPACES.items():
+        pairs = [paired(seed, seconds, space) for seed in range(seeds)]
+        result[name] = {**summary(pairs), "pairs": pairs}
+    result["versions"] = {name: version(name) for name in ("ayar", "torch", "numpy", "scikit-learn")}
+    result["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
+    print(json.dumps(result, indent=2))
+
+
+if __name__ == "__main__":
+    main()
