@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 
+from ayar.nets import func_lanes
 from ayar.nets.alone import CHECKPOINT
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.parameters import load
@@ -34,6 +35,8 @@ class Mixer(nn.Module):
         super().__init__()
         self.inner = nn.Linear(5, 5)
         self.again = self.inner
+        self.mirror = nn.Linear(5, 5, bias=False)
+        self.mirror.weight = self.inner.weight
         self.norm = nn.LayerNorm(5)
         self.batch_norm = nn.BatchNorm1d(5)
         self.drop = nn.Dropout(config.get("dropout", 0.0))
@@ -46,7 +49,7 @@ class Mixer(nn.Module):
         if self.training:
             self.passes += 1
         a = self.drop(nn.functional.gelu(self.norm(self.inner(X))))
-        a = self.drop(torch.sin(self.again(a)) * self.scale + self.frozen)
+        a = self.drop(torch.sin(self.again(a) + self.mirror(X)) * self.scale + self.frozen)
         return self.out(self.batch_norm(a)).squeeze(-1)
 
 
@@ -107,10 +110,20 @@ def test_all_optimizers_and_shares_of_dropout_side_by_side_train_as_each_trains_
     """Over 201 updates in float64, with weight decay, schedules, warm-up, and batch norm's running statistics."""
     recipe = Recipe(Mixer, data, dtype=torch.float64)
     trials = [({**BASE, **config}, seed) for seed, config in enumerate(OPTIMIZERS)]
-    lanes = lanes_of(recipe)
+    lanes = lanes_of(recipe, at_most=len(trials))
     curves = trained(lanes, trials)
     assert lanes.reasons == []
     assert_equal(curves, [list(recipe.train(*trial)) for trial in trials], rel=1e-10)
+
+
+def test_full_lanes_that_were_traced_after_a_while_give_the_same_curves(classes, monkeypatch):
+    trials = [({**SHORT, **config}, seed) for seed, config in enumerate(OPTIMIZERS)]
+
+    def curves(traced_after_s):
+        monkeypatch.setattr(func_lanes, "TRACED_AFTER_S", traced_after_s)
+        return trained(lanes_of(Recipe(Mixer, classes), at_most=len(trials)), trials)
+
+    assert curves(0.0) == curves(math.inf)
 
 
 @pytest.mark.parametrize("build", [Mixer, convolutions])
@@ -315,6 +328,14 @@ class Keeps(nn.Linear):
         return outputs
 
 
+class Counts(nn.Linear):
+    passes = 0
+
+    def forward(self, X):
+        self.passes += self.training
+        return super().forward(X) / (1 + self.passes // 4)
+
+
 class Locked(nn.Linear):
     def __deepcopy__(self, memo):
         raise TypeError("one of a kind")
@@ -326,6 +347,7 @@ class Locked(nn.Linear):
         (Asks, "Asks trains alone: it cannot train in lanes: RuntimeError: .*data-dependent"),
         (Draws, "Draws trains alone: it cannot train in lanes: RuntimeError: vmap: .*random"),
         (Keeps, "Keeps trains alone: it cannot train in lanes: RuntimeError: .*item"),
+        (Counts, "Counts trains alone: it keeps values of its own"),
         (Locked, "Locked trains alone: it cannot be copied and compared: TypeError: one of a kind"),
     ],
 )

@@ -32,6 +32,7 @@ SLOTS = 16
 WIDEST = 64
 CALIBRATION_S = 0.02  # for each width tried
 WORTH = 0.9  # twice as many lanes must take at most this share of the time per lane
+TRACED_AFTER_S = 2.0  # of training a kind: about what tracing it takes, so at worst that time is doubled
 FUTILE = 3  # kinds for which lanes don't pay; then they aren't tried for others
 
 
@@ -148,10 +149,11 @@ class Kind:
         self._material = material
         self._given_width = width
         self._name = type(training.net).__name__
+        self._spent_s = 0.0  # on full stacks
         self._seconds: dict[int, float] = {}  # of a mini-batch's gradients, by the number of lanes
         self.key: tuple[object, int] = (self, training.batch_size)
         try:
-            self._template = Template(training.net)
+            self._template = Template(training.net, material.loss)
         except Exception as error:  # noqa: BLE001 - copying may run the user's code
             self._train_alone(f"cannot be copied and compared: {_brief(error)}")
         else:
@@ -165,12 +167,21 @@ class Kind:
         if not self._pays(len(together)):
             return [trainings[0].measure(trainings[0].epoch())]
         try:
-            return Stack(self._template, together, self._material).epoch()
+            return self._together(together)
         except torch.OutOfMemoryError:
             self.width = len(together) // 2
         except Exception as error:  # noqa: BLE001 - the user's code; alone it works, or says what is wrong
             self._train_alone(f"fails in lanes: {_brief(error)}")
         return self.epoch(trainings)
+
+    def _together(self, trainings: Sequence[Alone]) -> list[dict[str, float]]:
+        began = time.perf_counter()
+        metrics = Stack(self._template, trainings, self._material).epoch()
+        if len(trainings) == self.width:
+            self._spent_s += time.perf_counter() - began
+            if self._spent_s > TRACED_AFTER_S:
+                self._template.traced_width = self.width
+        return metrics
 
     def _pays(self, n: int) -> bool:
         """Whether ``n`` together take less time than one after the other."""
@@ -190,6 +201,9 @@ class Kind:
             gradients()
             if not _equal(stack.row(trainings[-1]), alone):
                 self._train_alone("gets other gradients in lanes, so it may draw numbers or keep values of its own")
+                return
+            if self._template.has_changed:
+                self._train_alone("keeps values of its own, beside its tensors, from one pass to the next")
                 return
             if self._given_width is None:
                 self._measure(trainings, batch, seconds)

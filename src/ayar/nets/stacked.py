@@ -11,6 +11,8 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain
 
 import cloudpickle
 import numpy as np
@@ -20,9 +22,13 @@ from torch.func import functional_call, vmap
 
 from ayar.nets.alone import EVALUATION_ROWS, Alone, Loss, Material, batches, seed_of
 from ayar.nets.optimizers import LaneOptimizer, LaneState
+from ayar.nets.traced import Computation, traced
 
 CHANNELS: Mapping[type[nn.Module], int] = {nn.Dropout1d: 3, nn.Dropout2d: 4, nn.Dropout3d: 5}
 """Dropouts of whole channels -> the dimensions of a batch of their inputs."""
+
+
+Tensors = dict[str, Tensor]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +44,20 @@ class DropoutCall:
 class Template:
     """What the nets of one kind have in common.
 
+    Args:
+        net: One of them.
+        loss: ``loss(outputs, targets) -> scalar tensor``.
+
     Attributes:
         signature: Equal for nets of one kind. It tells classes, shapes and all attributes apart, by value; it means
             nothing outside this process.
+        traced_width: Stacks of so many are traced: their gradients are worked out without the net's Python code.
     """
 
-    def __init__(self, net: nn.Module) -> None:
+    def __init__(self, net: nn.Module, loss: Loss) -> None:
         tensors = [*net.parameters(), *net.buffers()]
         self._net = copy.deepcopy(net, {id(tensor): _without_values(tensor) for tensor in tensors})
+        self._loss = loss
         self._masks = _Masks()
         replaced = {
             module: _Dropout(number, CHANNELS.get(type(module)), self._masks)
@@ -54,36 +66,90 @@ class Template:
         for path, module in list(self._net.named_modules(remove_duplicate=False)):
             if module in replaced:
                 self._net.set_submodule(path, replaced[module])
-        self.signature: bytes = cloudpickle.dumps(self._net)
+        self._slots = _slots(self._net)
+        self._net.train()
+        self.signature = self._pickled()
+        self.traced_width: int | None = None
+        self._dropout_calls: dict[int, list[DropoutCall]] = {}
+        self._traces: dict[torch.Size, Computation] = {}
 
-    def dropout_calls(self, tensors: Mapping[str, Tensor], X: Tensor) -> list[DropoutCall]:
+    @property
+    def has_changed(self) -> bool:
+        """Whether a pass has left something behind in the net, beside its tensors."""
+        self._net.train()
+        return self._pickled() != self.signature
+
+    def dropout_calls(self, tensors: Tensors, X: Tensor) -> list[DropoutCall]:
         """The uses of dropout while a net with these tensors trains on the rows of ``X``, in their order."""
-        self._net.train()
-        copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
-        with torch.no_grad(), self._masks.recorded() as calls:
-            functional_call(self._net, copies, (X,))
-        return calls
+        if len(X) not in self._dropout_calls:
+            self._net.train()
+            copies = {name: tensor.detach().clone() for name, tensor in tensors.items()}
+            with torch.no_grad(), self._masks.recorded() as calls:
+                self._forward(copies, X)
+            self._dropout_calls[len(X)] = calls
+        return self._dropout_calls[len(X)]
 
-    def losses(
-        self, tensors: Mapping[str, Tensor], X: Tensor, y: Tensor, masks: Sequence[Tensor], loss: Loss
-    ) -> Tensor:
-        """The losses ``(k,)`` of k nets; the i-th has row i of its tensors, mini-batch and dropout masks."""
-        self._net.train()
+    def gradients(
+        self, trained: Tensors, others: Tensors, X: Tensor, y: Tensor, masks: Sequence[Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """Gradients ``(k, n)`` and losses ``(k,)`` of k nets; the i-th has row i of everything.
 
-        def of_one(own: dict[str, Tensor], X: Tensor, y: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        Args:
+            trained: The trained parameters by name, in the order that the gradients are to have.
+            others: The other tensors of the nets; a pass may change them.
+            X: Their mini-batches, ``(k, batch, ...)``.
+            y: The targets.
+            masks: For the dropouts, in the order in which they are used.
+        """
+        compute: Computation = partial(self._gradients, tuple(trained), tuple(others))
+        inputs = [*trained.values(), *others.values(), X, y, *masks]
+        if len(X) == self.traced_width:
+            compute = self._traced(compute, inputs, X.shape[:2])
+        with torch.no_grad():
+            gradients, losses = compute(*inputs)
+        return gradients, losses
+
+    def _traced(self, compute: Computation, inputs: Sequence[Tensor], shape: torch.Size) -> Computation:
+        if shape not in self._traces:
+            try:
+                self._traces[shape] = traced(compute, inputs)
+            except Exception:  # noqa: BLE001 - whatever a trace cannot follow still works without one
+                self._traces[shape] = compute
+        return self._traces[shape]
+
+    def _gradients(self, trained: tuple[str, ...], others: tuple[str, ...], *inputs: Tensor) -> tuple[Tensor, Tensor]:
+        self._net.train()
+        leaves = {name: tensor.detach().requires_grad_() for name, tensor in zip(trained, inputs, strict=False)}
+        rest = dict(zip(others, inputs[len(trained) :], strict=False))
+        X, y, *masks = inputs[len(trained) + len(others) :]
+
+        def of_one(own: Tensors, X: Tensor, y: Tensor, masks: Sequence[Tensor]) -> Tensor:
             with self._masks.given(masks):
-                return loss(functional_call(self._net, own, (X,)), y)
+                return self._loss(self._forward(own, X), y)
 
-        return vmap(of_one)(dict(tensors), X, y, tuple(masks))
+        with torch.enable_grad():
+            losses = vmap(of_one)(leaves | rest, X, y, tuple(masks))
+            # Each loss depends on its own net's row alone, so the gradient of the sum holds all gradients.
+            slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
+        return torch.cat([slope.reshape(len(slope), -1) for slope in slopes], dim=1), losses.detach()
 
-    def outputs(self, tensors: Mapping[str, Tensor], X: Tensor) -> Tensor:
+    def _forward(self, own: Tensors, X: Tensor) -> Tensor:
+        tensors = {slot: own[name] for slot, name in self._slots.items()}
+        outputs: Tensor = functional_call(self._net, tensors, (X,), tie_weights=False)
+        return outputs
+
+    def _pickled(self) -> bytes:
+        pickled: bytes = cloudpickle.dumps(self._net)
+        return pickled
+
+    def outputs(self, tensors: Tensors, X: Tensor) -> Tensor:
         """What k nets say about the same rows when they aren't training: ``(k, n, ...)``."""
         self._net.eval()
         n_nets = len(next(iter(tensors.values())))
-        of_all = vmap(lambda own, X: functional_call(self._net, own, (X,)), in_dims=(0, None))
+        of_all = vmap(self._forward, in_dims=(0, None))
         with torch.inference_mode():
             pieces = batches(X, max(1, EVALUATION_ROWS // n_nets))
-            return torch.cat([of_all(dict(tensors), rows) for rows in pieces], dim=1)
+            return torch.cat([of_all(tensors, rows) for rows in pieces], dim=1)
 
 
 class Stack:
@@ -107,7 +173,6 @@ class Stack:
         others = [untrained(lane.net) for lane in self.lanes]
         self._others = {name: torch.stack([own[name] for own in others]) for name in others[0]}
         self._shares = [_shares(lane.net) for lane in self.lanes]
-        self._calls: dict[int, list[DropoutCall]] = {}
 
     def epoch(self) -> list[dict[str, float]]:
         """Train one epoch; returns each lane's metrics then, in the order in which they were given."""
@@ -144,16 +209,18 @@ class Stack:
         return [Generator().manual_seed(seed_of(lane.seed, lane.step + 1)) for lane in self.lanes]
 
     def gradients(self, X: Tensor, y: Tensor, generators: Sequence[Generator]) -> Tensor:
-        """Leave each lane's gradient on its mini-batch in ``self.gradient``; returns the losses, ``(k,)``.
+        """Leave each lane's gradient on its mini-batch with the optimizer's state; returns the losses, ``(k,)``.
 
         ``X`` and ``y`` have shapes ``(k, batch, ...)``.
         """
-        masks = [_mask(call, self._shares, generators).to(X.device) for call in self._dropout_calls(X[0])]
-        losses = self._template.losses(self._trained | self._others, X, y, masks, self._material.loss)
-        # Each loss depends on its own lane's row alone, so the gradient of the sum holds all gradients.
-        slopes = torch.autograd.grad(losses.sum(), list(self._trained.values()), materialize_grads=True)
-        torch.cat([s.reshape(len(s), -1) for s in slopes], dim=1, out=self._state.gradient)
-        return losses.detach()
+        tensors = self._trained | self._others
+        calls = (
+            self._template.dropout_calls({name: t[0] for name, t in tensors.items()}, X[0]) if self._shares[0] else []
+        )
+        masks = [_mask(call, self._shares, generators).to(X.device) for call in calls]
+        gradients, losses = self._template.gradients(self._trained, self._others, X, y, masks)
+        self._state.gradient.copy_(gradients)
+        return losses
 
     def row(self, lane: Alone) -> tuple[Tensor, dict[str, Tensor]]:
         """A lane's gradient, in the order its optimizer has it, and its untrained tensors."""
@@ -170,12 +237,6 @@ class Stack:
         of_lane = [{"vector": lane.optimizer.vector, **lane.optimizer.state} for lane in self.lanes]
         return torch.stack([own.get(name, torch.zeros_like(own["vector"])) for own in of_lane])
 
-    def _dropout_calls(self, X: Tensor) -> list[DropoutCall]:
-        if len(X) not in self._calls:
-            first = {name: tensor[0] for name, tensor in (self._trained | self._others).items()}
-            self._calls[len(X)] = self._template.dropout_calls(first, X)
-        return self._calls[len(X)]
-
     def _store(self) -> None:
         """Hand the lanes what they have become."""
         for i, lane in enumerate(self.lanes):
@@ -186,6 +247,21 @@ class Stack:
                 tensor.copy_(self._others[name][i])
             lane.optimizer.updates += self._updates
             lane.step += 1
+
+
+def _slots(net: nn.Module) -> dict[str, str]:
+    """Each place where a net keeps a tensor, with the tensor's name; tied tensors have several places.
+
+    ``functional_call`` could tie them itself, but leaves the tensors of the call in modules that are shared.
+    """
+    names: dict[int, str] = {}
+    slots = {}
+    for path, module in net.named_modules():
+        own = (module.named_parameters, module.named_buffers)
+        for name, tensor in chain(*(named(recurse=False, remove_duplicate=False) for named in own)):
+            slot = f"{path}.{name}" if path else name
+            slots[slot] = names.setdefault(id(tensor), slot)
+    return slots
 
 
 class _Masks:
@@ -199,6 +275,7 @@ class _Masks:
     def given(self, masks: Sequence[Tensor]) -> Iterator[None]:
         self._given = iter(masks)
         yield
+        self._given = iter(())
 
     @contextmanager
     def recorded(self) -> Iterator[list[DropoutCall]]:
@@ -267,12 +344,9 @@ def _weights_first(trained: Mapping[str, Tensor]) -> tuple[Tensor, dict[str, tor
 
 
 def _views(vectors: Tensor, shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """Named parameters that share the memory of ``vectors``, one row each."""
+    """Named parameters that lie in ``vectors``, one row each."""
     parts = vectors.split([shape.numel() for shape in shapes.values()], dim=1)  # type: ignore[no-untyped-call]
-    return {
-        name: part.view(-1, *shape).detach().requires_grad_()
-        for (name, shape), part in zip(shapes.items(), parts, strict=True)
-    }
+    return {name: part.view(-1, *shape) for (name, shape), part in zip(shapes.items(), parts, strict=True)}
 
 
 def untrained(net: nn.Module) -> dict[str, Tensor]:
