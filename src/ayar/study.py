@@ -19,6 +19,7 @@ from ayar.curves.advice import advise
 from ayar.curves.verdict import diagnose
 from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError
 from ayar.interrupt import Interrupt
+from ayar.intuition.findings import findings
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
@@ -225,8 +226,12 @@ class Study:
         test = score(ScoreKind.TEST, [self._metric.loss(v) for v in openings[-1].body["values"]], self._metric)
         return replace(winner, scores={**winner.scores, ScoreKind.TEST: test})
 
-    def diagnose(self, trial: int | None = None) -> dict[int, tuple[Verdict, ...]]:
+    def diagnose(self, trial: int | None = None, *, n_classes: int | None = None) -> dict[int, tuple[Verdict, ...]]:
         """Verdicts by trial, the headline first: of one trial, or of all that were trained.
+
+        Args:
+            trial: Number of the trial; None for all.
+            n_classes: How many classes the losses, cross-entropies then, tell apart; see ``ayar.curves.diagnose``.
 
         Raises:
             NotInLedger: There is no such trial.
@@ -236,7 +241,9 @@ class Study:
             raise NotInLedger(f"Study {self.name!r} has no trial {trial}; it has {len(everyone)}, counted from 0.")
         siblings = [t.curve for t in everyone if t.purpose in SEARCH_DATA]
         chosen = [t for t in everyone if trial in (None, t.id) and t.curve.trained]
-        return {t.id: diagnose(t.curve, siblings=siblings, horizon=self.horizon) for t in chosen}
+        return {
+            t.id: diagnose(t.curve, siblings=siblings, horizon=self.horizon, n_classes=n_classes) for t in chosen
+        }
 
     def notes(self, kind: str | None = None) -> list[Note]:
         """What was written beside the trials, oldest first: plans, test openings, fingerprints."""
@@ -478,7 +485,9 @@ class Study:
         """Everything that is known, for reports; ``more`` fills the fields of ``Story`` that the study can't."""
         openings = [{"time": n.at, **n.body} for n in self.notes("test opened")]
         prints = self.notes("fingerprint")
-        verdicts = self.diagnose()
+        facts = more.get("facts", {})
+        is_classified = facts.get("kind") == "classification"
+        verdicts = self.diagnose(n_classes=facts.get("outputs") if is_classified else None)
         winner = self.winner()
         advice = advise(verdicts.get(winner.trial, ()), winner.config, self.space) if winner is not None else []
         known = {
@@ -491,6 +500,13 @@ class Study:
             "winner": winner,
             "verdicts": verdicts,
             "advice": advice,
+            "findings": findings(
+                self.trials(),
+                self.space,
+                horizon=self.horizon,
+                verdicts=verdicts,
+                validation_rows=facts.get("rows for validation") if is_classified else None,
+            ),
             "environment": prints[-1].body if prints else fingerprint(),
             "notes": openings,
             "store": None if self.store is None else str(self.store),

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import ayar
 from ayar.cli.main import main, parser
 
 OWN = textwrap.dedent("""
@@ -116,8 +117,22 @@ def test_params_lists_every_weight_and_bias_with_its_shape(tuned, capsys):
 def test_curves_and_diagnose_speak_of_the_trial_that_is_named(tuned, capsys):
     assert "trial 0" in run(capsys, "curves", "iris.db", "0")
     assert run(capsys, "diagnose", "iris.db", "0").startswith("Trial 0:")
-    assert list(json.loads(run(capsys, "diagnose", "iris.db", "0", "--json"))) == ["0"]
+    told = json.loads(run(capsys, "diagnose", "iris.db", "0", "--json"))
+    assert (list(told["trials"]), told["findings"]) == (["0"], [])
     assert "has no trial 999" in refused(capsys, "diagnose", "iris.db", "999")
+
+
+def test_diagnose_without_a_trial_says_what_all_show_together(tmp_path, capsys):
+    """Larger values are better up to the end of their range."""
+    store = str(tmp_path / "edge.db")
+    with ayar.Study(store, space=ayar.Space(alpha=ayar.Float(1e-3, 1.0, log=True)), minimize="error") as study:
+        for k in range(40):
+            study.add({"alpha": 10 ** (-3 * k / 40)}, [{"error": 1.0 + k}])
+    out = run(capsys, "diagnose", store)
+    assert "All trials together" in out
+    assert "widen its range to 10" in " ".join(out.split())
+    (finding,) = json.loads(run(capsys, "diagnose", store, "--json"))["findings"]
+    assert (finding["name"], finding["widen"]) == ("best values at the edge", {"alpha": 10.0})
 
 
 def test_the_lectures_loop_by_hand_compares_attempts_and_says_what_to_try_next(tuned, capsys):

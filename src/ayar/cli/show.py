@@ -55,7 +55,7 @@ def curves(args: argparse.Namespace) -> None:
 
 
 def diagnose(args: argparse.Namespace) -> None:
-    """Say what each curve shows, on what evidence, and which move to try: of one trial, or of the telling ones.
+    """Say what each curve shows, on what evidence, and which move to try; without trials also what all show together.
 
     Example: ayar diagnose digits.db 17
     """
@@ -66,10 +66,13 @@ def diagnose(args: argparse.Namespace) -> None:
     for trial in chosen:
         verdicts = story.verdicts.get(trial.id, ())
         found[trial.id] = (verdicts, advise(verdicts, trial.config, study.space))
+    together = [] if args.trials else story.findings
     if args.json:
-        say_json({number: {"verdicts": verdicts, "advice": advice} for number, (verdicts, advice) in found.items()})
+        each = {number: {"verdicts": verdicts, "advice": advice} for number, (verdicts, advice) in found.items()}
+        say_json({"trials": each, "findings": together})
     else:
-        say("\n\n".join(words.diagnosis(story, number, advice) for number, (_, advice) in found.items()))
+        parts = [words.diagnosis(story, number, advice) for number, (_, advice) in found.items()]
+        say("\n\n".join([*parts, *([words.together(together)] if together else [])]))
 
 
 def params(args: argparse.Namespace) -> None:

@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ayar.intuition.findings import Finding
 from ayar.intuition.importance import Importance
 from ayar.intuition.response import GoodRange
 from ayar.records import Advice, Trial
@@ -41,6 +42,12 @@ def diagnosis(story: Story, number: int, advice: Sequence[Advice]) -> str:
         parts.append("Nothing was measured, so there is no curve to read.")
     parts += [f"Next: {sentences.advised(move)}" for move in advice]
     return "\n".join(folded(part) for part in parts)
+
+
+def together(findings: Sequence[Finding]) -> str:
+    """What all trials show together, one a line."""
+    lines = ["All trials together", *(f"- {finding.name}: {finding.sentence}" for finding in findings)]
+    return folded("\n".join(lines))
 
 
 def attempts(story: Story, last: int, made: Sequence[int], name: str | None, advice: Advice | None) -> str:

@@ -8,6 +8,8 @@ from ayar.records import Advice, Score, ScoreKind, State, Trial, Winner
 from ayar.reports import words
 from ayar.reports.tables import Story
 
+_MOST_MOVES = 5  # more than a reader takes in
+
 
 def summary(story: Story) -> str:
     """How much was trained: trials by state, steps and time."""
@@ -71,9 +73,10 @@ def verdict(story: Story, trial: Trial) -> str:
 
 
 def next_moves(story: Story) -> list[str]:
-    """What to do next, one sentence each; empty before there is a winner or any advice."""
-    if story.advice or story.winner is None:
-        return [advised(advice) for advice in story.advice]
+    """What to do next, one sentence each: the winner's advice, then what the trials show together."""
+    moves = [advised(advice) for advice in story.advice] + [finding.sentence for finding in story.findings]
+    if moves or story.winner is None:
+        return moves[:_MOST_MOVES]
     again = f"`ayar recheck {story.store}`" if story.store else "a recheck"
     return [
         "The winner's curve asks for no change. Search on where more time may pay.",

@@ -10,6 +10,7 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ayar.intuition.findings import Finding
 from ayar.records import Advice, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports import words
 from ayar.seeds import Purpose
@@ -41,6 +42,7 @@ class Story:
         maximize: Whether more of it is better. All scores are told in the metric's own sign.
         verdicts: By trial number, the headline first.
         advice: What to do next, in words or as an ``Advice``.
+        findings: What the trials show together.
         parameters: One row per W[l] and b[l] of the winner: ``name``, ``shape``, ``count``, ``bytes``,
             ``initialisation``, ``decided_by``. Empty where they are unknown.
         environment: Groups of the fingerprint: ``{"software": {"python": "3.12", ...}, ...}``.
@@ -60,6 +62,7 @@ class Story:
     winner: Winner | None = None
     verdicts: Mapping[int, tuple[Verdict, ...]] = field(default_factory=dict)
     advice: Sequence[Advice | str] = ()
+    findings: Sequence[Finding] = ()
     parameters: Sequence[Mapping[str, Any]] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[Mapping[str, Any]] = ()
