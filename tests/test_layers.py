@@ -11,6 +11,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "ayar"
 # Bottom first. A file imports from the floors before its own, or from siblings in its own room.
 FLOORS = (
     "errors",
+    "reporting",
     "seeds",
     "records",
     "stats",

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ayar.errors import AyarError
+from ayar.errors import AyarError, extra
 from ayar.records import Advice, Curve, Measurement, Move, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.reporting import report
 from ayar.seeds import Purpose
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
@@ -42,6 +43,7 @@ __all__ = [
     "deep_net",
     "default_space",
     "load_task",
+    "report",
 ]
 
 # Imported when first asked for: torch takes seconds, the ledger and the page a good part of one.
@@ -61,7 +63,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'ayar' has no attribute {name!r}")
     from importlib import import_module
 
-    return getattr(import_module(_LAZY[name]), name)
+    with extra("torch"):
+        return getattr(import_module(_LAZY[name]), name)
 
 
 def __dir__() -> list[str]:

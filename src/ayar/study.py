@@ -241,9 +241,7 @@ class Study:
             raise NotInLedger(f"Study {self.name!r} has no trial {trial}; it has {len(everyone)}, counted from 0.")
         siblings = [t.curve for t in everyone if t.purpose in SEARCH_DATA]
         chosen = [t for t in everyone if trial in (None, t.id) and t.curve.trained]
-        return {
-            t.id: diagnose(t.curve, siblings=siblings, horizon=self.horizon, n_classes=n_classes) for t in chosen
-        }
+        return {t.id: diagnose(t.curve, siblings=siblings, horizon=self.horizon, n_classes=n_classes) for t in chosen}
 
     def notes(self, kind: str | None = None) -> list[Note]:
         """What was written beside the trials, oldest first: plans, test openings, fingerprints."""
@@ -378,7 +376,7 @@ class Study:
     def _sliceable(self, objective: Any) -> bool:
         """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""
         training = as_training(objective, metric=self.metric)
-        if training.sliceable and self.horizon == 1 and "iterations" not in self.space.names:
+        if training.needs_horizon and self.horizon == 1 and "iterations" not in self.space.names:
             raise ObjectiveError(
                 "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
                 "training has: iterations=50 in the space, or Study(..., horizon=50)."
@@ -396,6 +394,9 @@ class Study:
         progress: bool = False,
     ) -> Iterator[Tuning]:
         """Workers and display for one tuning; raises KeyboardInterrupt at its end if Ctrl-C came."""
+        training = as_training(objective, metric=self.metric)
+        if training.command is not None:
+            training.command.check(self.space.names)
         with (
             Interrupt() as interrupt,
             ProgressDisplay(wanted=progress) as display,

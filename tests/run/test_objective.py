@@ -237,9 +237,9 @@ def test_a_function_that_returns_nothing_is_told_so():
 @pytest.mark.parametrize(
     ("objective", "message"),
     [
-        ("python train.py --lr {learning_rate}", r"'python train.py.*Commands cannot be tuned yet"),
-        (["python", "train.py"], r"Commands cannot be tuned yet"),
-        (None, r"The objective is None .*Hand in a generator function, a plain function or a recipe"),
+        ("no-such-program --lr {learning_rate}", r"There is no program 'no-such-program' to run"),
+        (b"python train.py", r"Hand in a generator function"),
+        (None, r"The objective is None .*Hand in a generator function, a plain function, a recipe or a command"),
         (Recipe, r"is the class Recipe\. Hand in an instance"),
         (lambda: 0.1, r"<lambda>\(\) has the wrong arguments\. Write train\(config, seed\)"),
         (lambda config, seed, folder, device: 0.1, r"wrong arguments"),

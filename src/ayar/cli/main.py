@@ -38,9 +38,19 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments; ``NAME=VALUE`` may stand on both sides of an option, which argparse alone can't read."""
+    """The arguments.
+
+    What follows ``--`` is a command to tune. ``NAME=VALUE`` may stand on both sides of an option. argparse alone
+    can read neither.
+    """
+    given = list(sys.argv[1:] if argv is None else argv)
+    end = given.index("--") if "--" in given else len(given)
     root = parser()
-    args, rest = root.parse_known_args(argv)
+    args, rest = root.parse_known_args(given[:end])
+    if given[end:] and not hasattr(args, "words"):
+        root.error(f"unrecognized arguments: {' '.join(given[end:])}")
+    if given[end:]:
+        args.words = given[end + 1 :]
     if rest and not (hasattr(args, "values") and all("=" in text and not text.startswith("-") for text in rest)):
         root.error(f"unrecognized arguments: {' '.join(rest)}")
     if rest:
@@ -60,6 +70,7 @@ def parser() -> argparse.ArgumentParser:
 
     tune = _command(commands, "tune", train.tune)
     tune.add_argument("source", nargs="?", help="digits, ...; FILE.csv; FILE.npz; FILE.py:FUNCTION; or a ledger")
+    tune.set_defaults(words=None)
     tune.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
     tune.add_argument("--store", metavar="FILE", help="the ledger (default: NAME.db)")
     tune.add_argument("--report", metavar="FILE", help="write an HTML report at the end")
@@ -75,8 +86,8 @@ def parser() -> argparse.ArgumentParser:
         help="trials that each process trains as one computation (default: off)",
     )
     tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
-    tune.add_argument("--minimize", metavar="METRIC", help="for a function: the metric to minimise")
-    tune.add_argument("--maximize", metavar="METRIC", help="for a function: the metric to maximise")
+    tune.add_argument("--minimize", metavar="METRIC", help="of a training of yours: the metric to minimise")
+    tune.add_argument("--maximize", metavar="METRIC", help="of a training of yours: the metric to maximise")
     tune.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
     tune.add_argument("--searcher", help="how to search (default: auto)")
     tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")

@@ -34,7 +34,7 @@ def recheck(args: argparse.Namespace) -> int:
     Example: ayar recheck digits.db --trainings 40
     """
     opened = reopen(args.store, args.study)
-    if not opened.source.word:
+    if not opened.source.known:
         raise ObjectiveError(
             f"{args.store} doesn't say what its study trains. "
             f"Check its winner from Python: ayar.Study({args.store!r}).recheck(train)"

@@ -1,11 +1,12 @@
-"""From a word on the command line to something that can be trained: a task, a data file, or a function of yours."""
+"""From words on the command line to something that can be trained: a task, a data file, or a training of yours."""
 
 from __future__ import annotations
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -28,21 +29,34 @@ class Source:
         word: As given: ``digits``, ``table.csv``, ``arrays.npz``, ``train.py:train``.
         target: Column to predict, for a ``.csv``.
         seed: Decides the split of data that come without one.
+        command: A command with its arguments, in place of the word.
     """
 
     word: str
     target: str | None = None
     seed: int = 0
+    command: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return self.word or shlex.join(self.command)
 
     @property
-    def is_function(self) -> bool:
-        """Whether it names a function of yours, not data."""
-        return ".py:" in self.word
+    def known(self) -> bool:
+        """Whether it says anything."""
+        return bool(self.word or self.command)
+
+    @property
+    def is_own(self) -> bool:
+        """Whether it is a training of yours, not data."""
+        return ".py:" in self.word or bool(self.command)
 
     @property
     def stem(self) -> str:
-        """A short name for files that belong to it: ``"digits"`` of ``data/digits.npz``."""
-        return Path(self.word.split(":")[0]).stem
+        """A short name for files that belong to it: ``"digits"`` of ``data/digits.npz``; a command's script."""
+        if self.word:
+            return Path(self.word.split(":")[0]).stem
+        scripts = (word for word in self.command[1:] if Path(word).is_file())
+        return Path(next(scripts, self.command[0])).stem
 
     @cached_property
     def task(self) -> Any:
@@ -70,7 +84,9 @@ class Source:
     @cached_property
     def objective(self) -> Any:
         """What ``Study.tune`` takes."""
-        if not self.is_function:
+        if self.command:
+            return self.command
+        if not self.is_own:
             return ayar.deep_net(self.task.data)
         name = self.word.rpartition(":")[2]
         if not callable(getattr(self.module, name, None)):
@@ -81,7 +97,9 @@ class Source:
         """The space in a TOML file; else the task's own, or the variable ``space`` beside the function."""
         if path is not None:
             return Space.from_toml(Path(path))
-        if not self.is_function:
+        if self.command:
+            raise SpaceError("Say what a command's hyperparameters may be: --space FILE, as TOML.")
+        if not self.is_own:
             return ayar.default_space(self.task.data)
         space = getattr(self.module, "space", None)
         if not isinstance(space, Space):
@@ -90,8 +108,8 @@ class Source:
 
     def facts(self) -> dict[str, Any]:
         """What is known of it, for the record and the report."""
-        if self.is_function:
-            return {"objective": self.word}
+        if self.is_own:
+            return {"objective": str(self)}
         data = self.task.data
         return {
             "data": self.word,
@@ -120,12 +138,12 @@ def remember(study: Study, source: Source) -> Opened:
     facts = source.facts()
     known = study.notes(NOTE)
     if not known:
-        study.note(NOTE, {"word": source.word, "target": source.target, "seed": source.seed, "facts": facts})
+        study.note(NOTE, {**asdict(source), "facts": facts})
         return Opened(study, source, facts)
     before = known[-1].body["facts"]
     if before.get("split hash") != facts.get("split hash"):
         raise DataError(
-            f"{study.store} was tuned on {known[-1].body['word']} as it was; {source.word} holds other data now. "
+            f"{study.store} was tuned on {known[-1].body['word']} as it was; {source} holds other data now. "
             "Scores on different data can't be compared: use a new --store."
         )
     return Opened(study, source, facts)
@@ -138,4 +156,5 @@ def reopen(store: str, name: str | None = None) -> Opened:
     if not notes:
         return Opened(study, Source(""))
     body = notes[-1].body
-    return Opened(study, Source(body["word"], body["target"], body["seed"]), body["facts"])
+    source = Source(body["word"], body["target"], body["seed"], tuple(body.get("command", ())))
+    return Opened(study, source, body["facts"])

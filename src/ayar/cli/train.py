@@ -17,12 +17,13 @@ from ayar.errors import ObjectiveError, SpaceError
 from ayar.records import Score, ScoreKind, Trial
 from ayar.reports import terminal
 from ayar.reports.tables import winner_row
+from ayar.run.command import Command
 from ayar.seeds import Purpose
 from ayar.study import Study
 
 
 def tune(args: argparse.Namespace) -> None:
-    """Tune a net on data, or a training of yours; run it again and it goes on where it stopped.
+    r"""Tune a net on data, or a training of yours; run it again and it goes on where it stopped.
 
     While it runs, a bar shows the time left, the trials by state and the best so far. At the end: the winner with
     its score on fresh seeds, the test score, the most telling curves, and what to do next.
@@ -30,6 +31,8 @@ def tune(args: argparse.Namespace) -> None:
     Example: ayar tune digits --minutes 1 --report digits.html
     Example: ayar tune sales.csv --target bought --trials 200
     Example: ayar tune train.py:train --minimize valid_error --minutes 30
+    Example: ayar tune --space space.toml --minimize valid_error -- \
+                 python train.py --lr {learning_rate} --seed {seed}
     """
     opened = _open_for_tuning(args)
     study = opened.study
@@ -47,7 +50,7 @@ def tune(args: argparse.Namespace) -> None:
         lanes=args.lanes,
     )
     winner = study.winner()
-    if winner is not None and not opened.source.is_function and ScoreKind.FRESH_SEED in winner.scores:
+    if winner is not None and not opened.source.is_own and ScoreKind.FRESH_SEED in winner.scores:
         open_test(opened, purpose="the score of the tuned winner")
     show_result(opened, report=args.report, as_json=args.json)
 
@@ -55,22 +58,32 @@ def tune(args: argparse.Namespace) -> None:
 def _open_for_tuning(args: argparse.Namespace) -> Opened:
     """The study to tune: a known one by its ledger alone, or one on a source."""
     source, store = args.source, args.store
+    if args.words is not None:
+        if source is not None:
+            raise ObjectiveError(f"Give {source} or the command after --, not both. A ledger goes into --store.")
+        return _open_new(Source("", command=Command.of(args.words).words, seed=args.seed), args)
     if source is not None and store is None and Path(source).suffix in {".db", ".sqlite"}:
         source, store = None, source
     if source is None:
         if store is None:
-            raise ObjectiveError("Say what to tune: a task (digits), a .csv or .npz, FILE.py:FUNCTION, or a ledger.")
+            raise ObjectiveError(
+                "Say what to tune: a task (digits), a .csv or .npz, FILE.py:FUNCTION, -- COMMAND, or a ledger."
+            )
         opened = reopen(store, args.study)
-        if not opened.source.word:
+        if not opened.source.known:
             raise ObjectiveError(
                 f"{store} doesn't say what its study trains. Give the source: ayar tune SOURCE --store {store}"
             )
         return remember(opened.study, opened.source)
-    given = Source(source, args.target, args.seed)
-    if args.maximize is None and args.minimize is None and given.is_function:
-        raise SpaceError(f"Say which metric of {source} counts: --minimize METRIC or --maximize METRIC.")
+    return _open_new(Source(source, args.target, args.seed), args)
+
+
+def _open_new(given: Source, args: argparse.Namespace) -> Opened:
+    """The study on a source; where its ledger holds it already, it goes on."""
+    if args.maximize is None and args.minimize is None and given.is_own:
+        raise SpaceError(f"Say which metric of {given} counts: --minimize METRIC or --maximize METRIC.")
     study = Study(
-        store or f"{given.stem}.db",
+        args.store or f"{given.stem}.db",
         space=given.space(args.space),
         minimize=args.minimize or (None if args.maximize else "valid_error"),
         maximize=args.maximize,
@@ -95,7 +108,7 @@ def attempt(args: argparse.Namespace) -> None:
         opened = remember(Study(args.store, space=source.space(None), minimize="valid_error", name=args.study), source)
     else:
         opened = reopen(args.store, args.study)
-        if not opened.source.word:
+        if not opened.source.known:
             raise ObjectiveError(f"{args.store} doesn't say what its study trains. Give it: --task digits")
         opened = remember(opened.study, opened.source)
     study = opened.study

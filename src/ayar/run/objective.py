@@ -3,7 +3,8 @@
 1. a generator ``train(config, seed)``: one yield per step;
 2. a generator with a folder, ``train(config, seed, folder)``: it resumes from the files it finds there;
 3. a plain function ``score(config, seed)``: a number, or a dict of numbers;
-4. a recipe: anything with a method ``train(config, seed, folder, start_step)``, and perhaps ``lanes(at_most)``.
+4. a recipe: anything with a method ``train(config, seed, folder, start_step)``, and perhaps ``lanes(at_most)``;
+5. a command: ``"python train.py --lr {learning_rate}"``, or the list of its arguments (``ayar.run.command``).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from pathlib import Path
 
 from ayar.errors import ObjectiveError
 from ayar.records import Configuration
+from ayar.run.command import AHEAD_FILE, CONFIG_FILE, Command
 from ayar.run.lanes import HasLanes, OpenLanes
 
 _CALLS = "train(config, seed), train(config, seed, folder) or score(config)"
@@ -31,6 +33,8 @@ class Kind(StrEnum):
     FOLDER_GENERATOR = "generator with a folder"
     FUNCTION = "plain function"
     RECIPE = "recipe"
+    COMMAND = "command"
+    FOLDER_COMMAND = "command with a folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Training:
         uses_folder: Whether it wants a folder of its own for each trial.
         call: Begins the training: ``(config, seed, folder, start_step)`` to whatever the objective returns.
         lanes: Opens lanes, in which several trials train as one computation; None where it has none to offer.
+        command: What is run, where it is a command.
     """
 
     kind: Kind
@@ -50,6 +55,7 @@ class Training:
     uses_folder: bool
     call: Callable[[Configuration, int, Path | None, int], object]
     lanes: OpenLanes | None = None
+    command: Command | None = None
 
     @property
     def sliceable(self) -> bool:
@@ -57,12 +63,18 @@ class Training:
         return self.kind is not Kind.FUNCTION
 
     @property
+    def needs_horizon(self) -> bool:
+        """Whether a horizon of one step must be a mistake; of a command it means that its last line counts."""
+        return self.sliceable and self.command is None
+
+    @property
     def kept_alive(self) -> bool:
         """Whether a paused one is worth keeping in memory, because a restart trains some steps again.
 
-        A recipe is not: closing it writes an exact checkpoint, from which any worker goes on.
+        A recipe is not: closing it writes an exact checkpoint, from which any worker goes on. Nor is a command
+        with a folder: it is taken to have saved its state before it said what it measured.
         """
-        return self.kind is not Kind.RECIPE
+        return self.kind not in (Kind.RECIPE, Kind.FOLDER_COMMAND)
 
     def start(
         self, config: Configuration, seed: int, folder: Path | None, start_step: int, horizon: int
@@ -72,14 +84,17 @@ class Training:
         Steps count 1, 2, 3, ... unless a yielded dict names its own ``"step"``. After a restart a generator
         replays silently from its beginning (the same seed gives the same curve); a generator with a folder goes
         on where its files say: its own ``"step"`` counts, without one its first yield is ``start_step + 1`` (or 1
-        where the folder is empty). A plain function gives one measurement, at the horizon. Closing the iterator
-        closes the training.
+        where the folder is empty). A plain function gives one measurement, at the horizon; so does a command where
+        the horizon is 1. Closing the iterator closes the training.
 
         Raises:
             ObjectiveError: What the objective gave cannot be read as a measurement.
         """
         given = self.call(copy.deepcopy(config), seed, folder, start_step)
-        if isinstance(given, Iterator):
+        if isinstance(given, Iterator) and self.command is not None and horizon == 1:
+            *_, last = given
+            yield 1, self.read(last)[1]
+        elif isinstance(given, Iterator):
             yield from self._steps(given, start_step if self._goes_on(folder) else 0, start_step)
         elif self.kind is Kind.FUNCTION:
             yield horizon, self.read(given)[1]
@@ -90,8 +105,8 @@ class Training:
 
     def _goes_on(self, folder: Path | None) -> bool:
         """Whether a restart goes on near where it was, rather than at its beginning."""
-        if self.kind is Kind.FOLDER_GENERATOR:
-            return folder is not None and any(folder.iterdir())
+        if self.kind in (Kind.FOLDER_GENERATOR, Kind.FOLDER_COMMAND):
+            return folder is not None and any(file.name not in (AHEAD_FILE, CONFIG_FILE) for file in folder.iterdir())
         return self.kind is Kind.RECIPE
 
     def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[tuple[int, dict[str, float]]]:
@@ -161,11 +176,8 @@ def as_training(objective: object, *, metric: str) -> Training:
     Raises:
         ObjectiveError: It is none of the forms, or takes other arguments.
     """
-    if isinstance(objective, str | bytes | list | tuple):
-        raise ObjectiveError(
-            f"The objective is {_shown(objective)}. Commands cannot be tuned yet: "
-            "write a function that runs it and returns or yields its score."
-        )
+    if isinstance(objective, str | list | tuple):
+        return _from_command(Command.of(objective), metric)
     if inspect.isclass(objective):
         raise ObjectiveError(f"The objective is the class {objective.__name__}. Hand in an instance of it.")
     train = getattr(objective, "train", None)
@@ -173,9 +185,18 @@ def as_training(objective: object, *, metric: str) -> Training:
         return Training(Kind.RECIPE, metric, True, train, objective.lanes if isinstance(objective, HasLanes) else None)
     if not callable(objective):
         raise ObjectiveError(
-            f"The objective is {_shown(objective)}. Hand in a generator function, a plain function or a recipe."
+            f"The objective is {_shown(objective)}. "
+            "Hand in a generator function, a plain function, a recipe or a command."
         )
     return _from_function(objective, metric)
+
+
+def _from_command(command: Command, metric: str) -> Training:
+    def call(config: Configuration, seed: int, folder: Path | None, start_step: int) -> object:
+        assert folder is not None  # it is said to use one
+        return command.train(config, seed, folder, start_step, metric)
+
+    return Training(Kind.FOLDER_COMMAND if command.resumes else Kind.COMMAND, metric, True, call, command=command)
 
 
 def _from_function(function: Callable[..., object], metric: str) -> Training:

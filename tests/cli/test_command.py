@@ -1,0 +1,62 @@
+"""``ayar tune ... -- COMMAND``: any program's training, from the command line."""
+
+import json
+import sys
+
+import pytest
+
+from ayar.cli.main import main
+
+SCRIPT = """
+import sys, ayar
+for step in range(1, 6):
+    ayar.report(step=step, valid_error=abs(float(sys.argv[1]) - 0.3) + 1 / step)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """A folder with a script and a space."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(SCRIPT)
+    (tmp_path / "space.toml").write_text("x = { float = [0.0, 1.0] }\niterations = 5\n")
+    return tmp_path
+
+
+def tune(*words, before=("--space", "space.toml", "--minimize", "valid_error", "--trials", "4", "--workers", "1")):
+    return main(["tune", *before, "--", *words])
+
+
+def test_a_command_is_tuned_and_its_ledger_alone_is_enough_to_go_on(folder, capsys):
+    assert tune(sys.executable, "train.py", "{x}") == 0
+    assert "Winner" in capsys.readouterr().out
+    assert main(["tune", "train.db", "--trials", "6", "--workers", "1"]) == 0
+    capsys.readouterr()
+    assert main(["export", "train.db", "--json"]) == 0
+    assert len(json.loads(capsys.readouterr().out)) >= 6
+    assert main(["try", "train.db", "x=0.3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["loss"] == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["tune", "--minimize", "e", "--", sys.executable, "train.py"], "--space FILE"),
+        (["tune", "--space", "space.toml", "--", sys.executable, "train.py"], "--minimize METRIC"),
+        (["tune", "digits", "--minimize", "e", "--", sys.executable], "Give digits or the command after --, not both"),
+        (["tune", "--space", "space.toml", "--minimize", "e", "--"], "no list of words"),
+        (["tune", "--space", "space.toml", "--minimize", "e", "--", sys.executable, "{y}"], "{y}, which no hyper"),
+    ],
+)
+def test_a_mistake_ends_in_one_line_that_names_it(folder, capsys, arguments, message):
+    assert main(arguments) == 1
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+
+
+def test_only_tune_takes_a_command(folder, capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main(["best", "train.db", "--", "python"])
+    assert exit_.value.code == 2
+    assert "-- python" in capsys.readouterr().err
