@@ -281,6 +281,11 @@ class Advice:
     changes: Configuration = field(default_factory=dict)
     widen: Configuration = field(default_factory=dict)
 
+    @property
+    def rule(self) -> str:
+        """What its success is counted under: the verdict and the hyperparameters it moves."""
+        return f"{self.verdict}: {', '.join(self.changes or self.widen)}"
+
 
 class ScoreKind(StrEnum):
     """Where a score comes from. It is printed beside every score."""

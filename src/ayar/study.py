@@ -15,7 +15,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from ayar.curves.advice import advise
+from ayar.curves.advice import ROLES, advise
+from ayar.curves.tested import Outcome, hit_rates
 from ayar.curves.verdict import diagnose
 from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError
 from ayar.interrupt import Interrupt
@@ -25,7 +26,7 @@ from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.recheck.course import Course, Recheck, plan, run
 from ayar.recheck.fingerprint import fingerprint
-from ayar.records import Configuration, Metric, Move, Score, ScoreKind, Trial, Verdict, Winner
+from ayar.records import Advice, Configuration, Metric, Move, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports.page import render
 from ayar.reports.tables import Story
 from ayar.run.events import Pool
@@ -268,6 +269,39 @@ class Study:
         assert trial is not None
         return trial
 
+    def follow(self, objective: Any, trial: int, advice: Advice | None = None) -> Outcome:
+        """Put advice on a trial to the test: train its move with the trial's own seed, and note whether it helped.
+
+        The move becomes an attempt, trained as long as the trial was, or to the horizon where that diverged or the
+        move is about the number of iterations. Notes of the kind ``"advice tried"`` keep what came of it.
+
+        Args:
+            objective: The training, as for ``tune``.
+            trial: Number of the trial.
+            advice: The advice to follow; by default the first on its curve that changes something.
+
+        Raises:
+            NotInLedger: There is no such trial, or no advice on it that stays inside the space.
+        """
+        verdicts = self.diagnose(trial).get(trial, ())
+        before = next(t for t in self.trials() if t.id == trial)
+        advised = [advice] if advice is not None else advise(verdicts, before.config, self.space)
+        move = next((a for a in advised if a.changes), None)
+        if move is None:
+            raise NotInLedger(f"There is no advice on trial {trial} to try inside the space: try another trial.")
+        config = self.space.complete({**before.config, **move.changes}, outside=True)
+        is_longer = any(name in ROLES["iterations"] for name in move.changes)
+        is_whole = is_longer or before.state not in (State.PAUSED, State.COMPLETED)
+        stop_step = self.horizon if is_whole else before.curve.last_step
+        with self._tuning(objective, Problem(self.space, self.horizon, self.seed), 0) as tuning:
+            tuning.train([(config, before.seed, Purpose.ATTEMPT, stop_step)], phase="attempt")
+        after = self._book.of(config, before.seed)
+        assert after is not None
+        outcome = Outcome(move.rule, trial, after.id, before.loss, after.loss)
+        if outcome.to_dict() not in [note.body for note in self.notes("advice tried")]:
+            self.note("advice tried", outcome.to_dict())
+        return outcome
+
     def tune(
         self,
         objective: Any,
@@ -501,6 +535,7 @@ class Study:
             "winner": winner,
             "verdicts": verdicts,
             "advice": advice,
+            "tried": hit_rates(note.body for note in self.notes("advice tried")),
             "findings": findings(
                 self.trials(),
                 self.space,

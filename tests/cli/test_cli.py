@@ -135,6 +135,34 @@ def test_diagnose_without_a_trial_says_what_all_show_together(tmp_path, capsys):
     assert (finding["name"], finding["widen"]) == ("best values at the edge", {"alpha": 10.0})
 
 
+def test_diagnose_tries_its_own_advice_and_counts_whether_it_helped(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "slow.py").write_text(SLOW)
+    run(capsys, "tune", "slow.py:train", "--minimize", "error", "--trials", "1", "--workers", "1", "--confirm", "0")
+    assert "Say whose advice" in refused(capsys, "diagnose", "slow.db", "--try")
+    assert "(Not tried yet.)" in " ".join(run(capsys, "diagnose", "slow.db", "0").split())
+    out = " ".join(run(capsys, "diagnose", "slow.db", "0", "--try").split())
+    assert "as trial 1, with the seed of trial 0" in out
+    assert "It helped." in out
+    assert "(Helped in 1 of 1.)" in out
+    (outcome,) = json.loads(run(capsys, "diagnose", "slow.db", "0", "--try", "--json"))["tried"]
+    assert (outcome["attempt"], outcome["helped"]) == (1, True)
+
+
+SLOW = """
+import ayar
+
+space = ayar.Space(learning_rate=ayar.Float(1e-3, 1.0, log=True, default=0.005), iterations=40)
+
+
+def train(config, seed):
+    w = 1.0
+    for _ in range(41):
+        yield {"train_probe": w * w, "error": w * w}
+        w -= config["learning_rate"] * w
+"""
+
+
 def test_the_lectures_loop_by_hand_compares_attempts_and_says_what_to_try_next(tuned, capsys):
     run(capsys, "try", "hand.db", "--task", "iris", "learning_rate=0.0001")
     out = run(capsys, "try", "hand.db", "learning_rate=10")

@@ -110,6 +110,8 @@ def parser() -> argparse.ArgumentParser:
         command = _command(commands, name, function)
         command.add_argument("store", metavar="STORE", help="the ledger")
         command.add_argument("trials", nargs="*", type=int, metavar="TRIAL", help="default: the telling ones")
+        if name == "diagnose":
+            command.add_argument("--try", dest="attempt", action="store_true", help="train the first move and count it")
         _study(command)
 
     params = _command(commands, "params", show.params)

@@ -13,9 +13,10 @@ from typing import Any
 
 from ayar.cli import words
 from ayar.cli.output import coloured, say, say_json
-from ayar.cli.sources import Opened, reopen
+from ayar.cli.sources import Opened, remember, reopen
 from ayar.curves.advice import advise
-from ayar.errors import AyarError, LedgerError, NotInLedger
+from ayar.curves.tested import Outcome
+from ayar.errors import AyarError, LedgerError, NotInLedger, ObjectiveError
 from ayar.records import Trial
 from ayar.reports import terminal
 from ayar.reports.page import render
@@ -57,9 +58,13 @@ def curves(args: argparse.Namespace) -> None:
 def diagnose(args: argparse.Namespace) -> None:
     """Say what each curve shows, on what evidence, and which move to try; without trials also what all show together.
 
+    With --try the first move becomes a trial, with the same seed, and whether it helped is counted for its rule.
+
     Example: ayar diagnose digits.db 17
+    Example: ayar diagnose digits.db 17 --try
     """
     opened = reopen(args.store, args.study)
+    outcomes = _followed(opened, args.trials) if args.attempt else []
     study, story = opened.study, full_story(opened)
     chosen = [_trial(study, number) for number in args.trials or telling(story)]
     found = {}
@@ -69,10 +74,23 @@ def diagnose(args: argparse.Namespace) -> None:
     together = [] if args.trials else story.findings
     if args.json:
         each = {number: {"verdicts": verdicts, "advice": advice} for number, (verdicts, advice) in found.items()}
-        say_json({"trials": each, "findings": together})
+        say_json({"trials": each, "findings": together, "tried": [outcome.to_dict() for outcome in outcomes]})
     else:
         parts = [words.diagnosis(story, number, advice) for number, (_, advice) in found.items()]
-        say("\n\n".join([*parts, *([words.together(together)] if together else [])]))
+        parts += [words.outcome(story, each) for each in outcomes] + ([words.together(together)] if together else [])
+        say("\n\n".join(parts))
+
+
+def _followed(opened: Opened, numbers: Sequence[int]) -> list[Outcome]:
+    """What came of the advice on these trials."""
+    if not numbers:
+        raise ObjectiveError("Say whose advice is to be tried: ayar diagnose STORE TRIAL --try")
+    if not opened.source.word:
+        raise ObjectiveError(
+            f"{opened.study.store} doesn't say what its study trains. In Python: study.follow(train, {numbers[0]})"
+        )
+    objective = remember(opened.study, opened.source).source.objective
+    return [opened.study.follow(objective, _trial(opened.study, number).id) for number in numbers]
 
 
 def params(args: argparse.Namespace) -> None:

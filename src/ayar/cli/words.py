@@ -6,6 +6,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from ayar.curves.tested import Outcome
 from ayar.intuition.findings import Finding
 from ayar.intuition.importance import Importance
 from ayar.intuition.response import GoodRange
@@ -40,8 +41,21 @@ def diagnosis(story: Story, number: int, advice: Sequence[Advice]) -> str:
         parts += [drawn(story, [number], height=8), verdict_lines(story.verdicts.get(number, ())).rstrip()]
     else:
         parts.append("Nothing was measured, so there is no curve to read.")
-    parts += [f"Next: {sentences.advised(move)}" for move in advice]
+    parts += [
+        f"Next: {sentences.advised(move)}{sentences.hit_rate(story, move) or ' (Not tried yet.)'}" for move in advice
+    ]
     return "\n".join(folded(part) for part in parts)
+
+
+def outcome(story: Story, found: Outcome) -> str:
+    """What came of a piece of advice that was tried."""
+    before, after = (story.trial(number) for number in (found.trial, found.attempt))
+    changed = {name: value for name, value in after.config.items() if before.config.get(name) != value}
+    now, then = (story.told(story.score_of(trial)) for trial in (after, before))
+    return folded(
+        f"Tried {words.configuration(changed)} as trial {found.attempt}, with the seed of trial {found.trial}: "
+        f"{words.spelled(story.metric)} {now}, before {then}. It {'helped' if found.helped else 'did not help'}."
+    )
 
 
 def together(findings: Sequence[Finding]) -> str:

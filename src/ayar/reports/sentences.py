@@ -74,7 +74,8 @@ def verdict(story: Story, trial: Trial) -> str:
 
 def next_moves(story: Story) -> list[str]:
     """What to do next, one sentence each: the winner's advice, then what the trials show together."""
-    moves = [advised(advice) for advice in story.advice] + [finding.sentence for finding in story.findings]
+    moves = [advised(advice) + hit_rate(story, advice) for advice in story.advice]
+    moves += [finding.sentence for finding in story.findings]
     if moves or story.winner is None:
         return moves[:_MOST_MOVES]
     again = f"`ayar recheck {story.store}`" if story.store else "a recheck"
@@ -82,6 +83,12 @@ def next_moves(story: Story) -> list[str]:
         "The winner's curve asks for no change. Search on where more time may pay.",
         f"Run {again} when data, code or machine have changed.",
     ]
+
+
+def hit_rate(story: Story, advice: Advice | str) -> str:
+    """How often the moves of this advice's rule helped so far, to be put behind it; empty where none was tried."""
+    helped, tried = story.tried.get(advice.rule, (0, 0)) if isinstance(advice, Advice) else (0, 0)
+    return f" (Helped in {helped} of {tried}.)" if tried else ""
 
 
 def advised(advice: Advice | str) -> str:

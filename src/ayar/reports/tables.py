@@ -42,6 +42,7 @@ class Story:
         maximize: Whether more of it is better. All scores are told in the metric's own sign.
         verdicts: By trial number, the headline first.
         advice: What to do next, in words or as an ``Advice``.
+        tried: By rule of advice, how often its moves helped and how often they were tried.
         findings: What the trials show together.
         parameters: One row per W[l] and b[l] of the winner: ``name``, ``shape``, ``count``, ``bytes``,
             ``initialisation``, ``decided_by``. Empty where they are unknown.
@@ -62,6 +63,7 @@ class Story:
     winner: Winner | None = None
     verdicts: Mapping[int, tuple[Verdict, ...]] = field(default_factory=dict)
     advice: Sequence[Advice | str] = ()
+    tried: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     findings: Sequence[Finding] = ()
     parameters: Sequence[Mapping[str, Any]] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
