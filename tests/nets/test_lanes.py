@@ -1,6 +1,7 @@
 """Lanes against the same trials trained alone: the curves must be equal, whatever trains beside them."""
 
 import itertools
+import json
 import math
 from dataclasses import replace
 
@@ -28,6 +29,7 @@ DROPOUTS = itertools.cycle([0.0, 0.3, 0.1])
 def trained_in_lanes(lanes, trials, folder=None, start_step=0, stop_step=10**6):
     """The curve of each ``(config, seed)``, all loaded at once."""
     curves = {}
+    assert lanes.free == len(trials)
     for trial, (config, seed) in enumerate(trials):
         lanes.load(trial, config, seed, folder and folder / str(trial), start_step, stop_step)
         curves[trial] = []
@@ -59,6 +61,25 @@ def test_lanes_of_all_optimizers_and_activations_side_by_side_train_as_each_trai
         alone = list(recipe.train(config, seed))
         assert_equal(curve, alone, rel=1e-10)
         assert alone[-1]["train_probe"] < alone[0]["train_probe"]
+
+
+def test_lanes_of_other_depths_widths_and_batch_sizes_train_as_each_trains_alone(data):
+    """Some share a layout, with units that stay silent; of sigmoid, these must not say one half."""
+    recipe = replace(deep_net(data), dtype=torch.float64)
+    shapes = [
+        {"hidden_units": []},
+        {"hidden_units": [9, 14], "activation": "sigmoid"},
+        {"hidden_units": [16, 2], "activation": "sigmoid"},
+        {"hidden_units": [3, 11], "activation": "gelu", "optimizer": "sgd"},
+        {"hidden_units": [40, 33, 20], "activation": "tanh", "batch_size": 20},
+        {"hidden_units": [34, 64, 17], "batch_size": 20},
+        {"hidden_units": [70], "batch_size": 7},
+        {"hidden_units": [100], "batch_size": 1000},
+    ]
+    trials = [({**BASE, "dropout": 0.2, "iterations": 12, **shape}, seed) for seed, shape in enumerate(shapes)]
+    curves = trained_in_lanes(recipe.lanes(len(trials)), trials)
+    for curve, (config, seed) in zip(curves, trials, strict=True):
+        assert_equal(curve, list(recipe.train(config, seed)), rel=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
@@ -95,7 +116,7 @@ def test_checkpoints_go_from_lane_to_alone_and_back(optimizer, classes, tmp_path
     second += list(itertools.islice(running, 3))
     running.close()
 
-    third = trained_in_lanes(recipe.lanes(2), [(config, 5)], tmp_path, start_step=6)[0]
+    third = trained_in_lanes(recipe.lanes(1), [(config, 5)], tmp_path, start_step=6)[0]
     assert_equal(first + second + third, whole, rel=1e-12)
 
 
@@ -132,7 +153,25 @@ def test_float32_lanes_agree_to_round_off(data):
             assert ours["valid_loss"] == pytest.approx(expected["valid_loss"], rel=1e-4)
 
 
-def test_a_recipe_opens_lanes_for_its_own_net_and_loss_only(classes):
-    recipe = deep_net(classes)
-    assert recipe.lanes(5).free == 5
-    assert isinstance(replace(recipe, loss=torch.nn.functional.cross_entropy).lanes(), str)
+def test_where_nobody_says_how_many_the_machine_is_asked_once_two_of_a_kind_have_come(classes, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    recipe, config = deep_net(classes), {"hidden_units": 16, "iterations": 3}
+    lanes = recipe.lanes()
+    assert lanes.free > 0
+    lanes.load(0, config, 0, None, 0, 3)
+    assert not list(tmp_path.rglob("*.json"))
+    lanes.load(1, config, 1, None, 0, 3)
+    (file,) = tmp_path.rglob("*.json")
+    ((signature, found),) = json.loads(file.read_text()).items()
+    assert signature == "5-16-16-4 64 adam relu whole torch.float32"
+    assert lanes.free == max(0, found["width"] - 2)
+    assert {step for _, step, _ in lanes.advance()} <= {0, 1}
+
+
+def test_a_cache_file_that_cannot_be_used_is_measured_anew(classes, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "file").write_text("no folder")
+    lanes = deep_net(classes).lanes()
+    lanes.load(0, {"hidden_units": 16, "iterations": 3}, 0, None, 0, 3)
+    lanes.load(1, {"hidden_units": 16, "iterations": 3}, 1, None, 0, 3)
+    assert len(lanes.advance()) >= 2

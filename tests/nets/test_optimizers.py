@@ -62,6 +62,8 @@ def test_weight_decay_shrinks_weights_and_spares_biases(name):
     """Without any gradient only the decay moves a parameter."""
     torch.manual_seed(0)
     net = nn.Linear(3, 2)
+    with torch.no_grad():
+        net.weight += 0.1 * net.weight.sign()  # further from 0 than the step
     weight, bias = net.weight.detach().clone(), net.bias.detach().clone()
     optimizer = Optimizer(net, {"optimizer": name, "weight_decay": 0.5})
     optimizer.step(0.001)

@@ -225,7 +225,7 @@ class Group:
 
     @property
     def _drops(self) -> bool:
-        return any(lane.dropout > 0 for lane in self.lanes)
+        return len(self.layout.sizes) > 2 and any(lane.dropout > 0 for lane in self.lanes)
 
     def _ahead(self, rows: int) -> int:
         """For how many mini-batches to draw dropout's bits at once."""

@@ -26,7 +26,12 @@ class DenseLanes:
         begin: Makes a trial: ``begin(config, seed, folder, start_step)``.
         material: What the trials train on.
         at_most: Lanes that can be loaded at the same time; as many as a calibration finds best where None.
+
+    Attributes:
+        reasons: Why some trials train alone: none ever does.
     """
+
+    reasons: tuple[str, ...] = ()
 
     def __init__(self, begin: Begin, material: Material, at_most: int | None = None) -> None:
         self._begin = begin

@@ -18,7 +18,8 @@ import torch
 from torch import Tensor
 
 STRIDE = 32  # two of the widest vector registers, of 32-bit numbers
-HIDDEN, OUTPUTS, ROWS = 16, 4, 8  # layers and mini-batches are rounded up to multiples of these
+WIDTHS = (16, 32, 64, 96)  # narrower layers are rounded up to these, for sharing a step is worth more than the zeros
+HIDDEN, OUTPUTS, ROWS = 16, 4, 8  # wider layers, outputs and mini-batches are rounded up to multiples of these
 SILENT_SIGMOID = -1e4  # a bias for which sigmoid is exactly 0
 SILENT_OUTPUT = -1e9  # a logit that no softmax hears
 
@@ -41,9 +42,8 @@ class Layout:
         (5, 32, 4)
         """
         n_inputs, *hidden, n_outputs = sizes
-        return cls(
-            (n_inputs, *(_up(n, HIDDEN) for n in hidden), n_outputs if n_outputs == 1 else _up(n_outputs, OUTPUTS))
-        )
+        widths = [next((w for w in WIDTHS if n <= w), _up(n, HIDDEN)) for n in hidden]
+        return cls((n_inputs, *widths, n_outputs if n_outputs == 1 else _up(n_outputs, OUTPUTS)))
 
     @property
     def n_weights(self) -> int:

@@ -191,16 +191,42 @@ class LaneOptimizer:
         self._configs = configs
         self._totals = totals
         self._rules = [rule_of(config) for config in configs]
+        self._n_plain = sum(not rule.is_adaptive for rule in self._rules)
+        assert not any(rule.is_adaptive for rule in self._rules[: self._n_plain]), "lanes are sorted by is_adaptive"
+        own = [_coefficients(rule, config) for rule, config in zip(self._rules, configs, strict=True)]
+        self._momentum = np.array([c.momentum for c in own])
+        self._nesterov = np.array([c.nesterov for c in own])
+        # RMSprop is Adam without a first average, and without the correction of its bias.
+        self._corrects = np.array(["velocity" in rule.averages for rule in self._rules])
+        self._beta1 = np.where(self._corrects, [c.beta1 for c in own], 0.0)
+        self._beta2 = np.array([c.beta2 for c in own])
+        self._decoupled = np.array([rule.decoupled for rule in self._rules])
+        self._weight_decay = np.array([float(config.get("weight_decay", 0.0)) for config in configs])
         self._now = state.vector.new_empty(self.N_COEFFICIENTS, len(configs), 1)
         self._calls = [*self._decay(state, decayed), *self._descend(state)]
 
     def coefficients(self, updates: Sequence[int], n: int) -> Tensor:
         """Coefficients of the next ``n`` updates of lanes that made so many already: ``(n, 6, k, 1)``."""
-        table = np.zeros((n, self.N_COEFFICIENTS, len(self._configs)))
-        for lane, (config, rule, done, total) in enumerate(
-            zip(self._configs, self._rules, updates, self._totals, strict=True)
-        ):
-            self._fill(table[:, :, lane], config, rule, done, learning_rates(config, done, n, total))
+        done = np.array(updates, dtype=np.float64)
+        rates = _rates(self._configs, done, n, self._totals)
+        table = np.zeros((n, self.N_COEFFICIENTS, len(done)))
+        table[:, 0] = np.where(self._decoupled, 0.0, self._weight_decay)
+        table[:, 1] = np.where(self._decoupled, -rates * self._weight_decay, 0.0)
+        plain, adaptive = slice(self._n_plain), slice(self._n_plain, None)
+
+        momentum, ahead = self._momentum[plain], self._nesterov[plain]
+        table[:, 2, plain] = momentum
+        table[:, 3, plain] = -rates[:, plain] * np.where(ahead, momentum, 1.0)
+        table[:, 4, plain] = -rates[:, plain] * ahead
+
+        beta1, beta2, corrects = self._beta1[adaptive], self._beta2[adaptive], self._corrects[adaptive]
+        update = done[adaptive] + np.arange(1.0, n + 1)[:, None]
+        correct1 = np.where(corrects, 1 - beta1**update, 1.0)
+        correct2 = np.where(corrects, np.sqrt(1 - beta2**update), 1.0)
+        table[:, 2, adaptive] = 1 - beta1
+        table[:, 3, adaptive] = 1 - beta2
+        table[:, 4, adaptive] = EPSILON * correct2
+        table[:, 5, adaptive] = -rates[:, adaptive] * correct2 / correct1
         return torch.from_numpy(table).to(self._now).unsqueeze(-1)
 
     def step(self, coefficients: Tensor) -> None:
@@ -209,52 +235,29 @@ class LaneOptimizer:
         for call in self._calls:
             call()
 
-    @staticmethod
-    def _fill(c: np.ndarray, config: Mapping[str, Any], rule: Rule, done: int, rates: np.ndarray) -> None:
-        own = _coefficients(rule, config)
-        decay = float(config.get("weight_decay", 0.0))
-        c[:, 0], c[:, 1] = (0.0, -rates * decay) if rule.decoupled else (decay, 0.0)
-        if not rule.is_adaptive:
-            c[:, 2] = own.momentum
-            c[:, 3] = -rates * own.momentum if own.nesterov else -rates
-            c[:, 4] = -rates if own.nesterov else 0.0
-            return
-        averages_gradient = "velocity" in rule.averages
-        update = np.arange(done + 1, done + 1 + len(rates), dtype=np.float64)
-        correct1 = 1 - own.beta1**update if averages_gradient else 1.0
-        correct2 = np.sqrt(1 - own.beta2**update) if averages_gradient else 1.0
-        c[:, 2] = 1 - own.beta1 if averages_gradient else 1.0
-        c[:, 3] = 1 - own.beta2
-        c[:, 4] = EPSILON * correct2
-        c[:, 5] = -rates * correct2 / correct1
-
     def _decay(self, state: LaneState, decayed: int) -> list[Callable[[], object]]:
         weights, slopes = state.vector[:, :decayed], state.gradient[:, :decayed]
-        decaying = [r for c, r in zip(self._configs, self._rules, strict=True) if c.get("weight_decay", 0.0) > 0]
+        decays = self._weight_decay > 0
         calls: list[Callable[[], object]] = []
-        if not all(rule.decoupled for rule in decaying):
+        if (decays & ~self._decoupled).any():
             calls.append(partial(slopes.addcmul_, weights, self._now[0]))
-        if any(rule.decoupled for rule in decaying):
+        if (decays & self._decoupled).any():
             calls.append(partial(weights.addcmul_, weights, self._now[1]))
         return calls
 
     def _descend(self, state: LaneState) -> list[Callable[[], object]]:
-        n_plain = sum(not rule.is_adaptive for rule in self._rules)
-        assert not any(rule.is_adaptive for rule in self._rules[:n_plain]), "rows are sorted by is_adaptive"
         calls: list[Callable[[], object]] = []
-        if n_plain:
-            own = [_coefficients(r, c) for r, c in zip(self._rules[:n_plain], self._configs, strict=False)]
-            w, g, v = (t[:n_plain] for t in (state.vector, state.gradient, state.velocity))
-            c = self._now[:, :n_plain]
-            if any(o.momentum for o in own):
-                calls += [partial(v.mul_, c[2]), partial(v.add_, g), partial(w.addcmul_, v, c[3])]
-                if any(o.nesterov for o in own):
-                    calls.append(partial(w.addcmul_, g, c[4]))
-            else:
-                calls += [partial(torch.add, c[3], c[4], out=c[5]), partial(w.addcmul_, g, c[5])]
-        if n_plain < len(self._rules):
-            w, g, v, s = (t[n_plain:] for t in (state.vector, state.gradient, state.velocity, state.square))
-            c = self._now[:, n_plain:]
+        n = self._n_plain
+        w, g, v, c = state.vector[:n], state.gradient[:n], state.velocity[:n], self._now[:, :n]
+        if self._momentum[:n].any():
+            calls += [partial(v.mul_, c[2]), partial(v.add_, g), partial(w.addcmul_, v, c[3])]
+            if self._nesterov[:n].any():
+                calls.append(partial(w.addcmul_, g, c[4]))
+        elif n:
+            calls += [partial(torch.add, c[3], c[4], out=c[5]), partial(w.addcmul_, g, c[5])]
+        if n < len(self._rules):
+            w, g, v, s = (t[n:] for t in (state.vector, state.gradient, state.velocity, state.square))
+            c = self._now[:, n:]
             calls += [
                 partial(v.lerp_, g, c[2]),
                 partial(g.mul_, g),
@@ -290,15 +293,24 @@ def learning_rate(config: Mapping[str, Any], update: int, updates: int) -> float
 
 def learning_rates(config: Mapping[str, Any], first: int, n: int, updates: int) -> np.ndarray:
     """The learning rates of ``n`` updates from number ``first`` on, float64; see ``learning_rate``."""
-    update = np.arange(first, first + n, dtype=np.float64)
-    peak = float(config.get("learning_rate", 0.001))
-    schedule = SCHEDULES[known("schedule", config.get("schedule", "constant"), SCHEDULES)]
-    warmup = float(config.get("warmup", 0.0)) * updates
-    rates = peak * schedule((update - warmup) / max(updates - warmup, 1))
+    return _rates([config], np.array([first], dtype=np.float64), n, [updates])[:, 0]
+
+
+def _rates(configs: Sequence[Mapping[str, Any]], first: np.ndarray, n: int, updates: Sequence[int]) -> np.ndarray:
+    """The learning rates of ``n`` updates of each lane, shape ``(n, k)``; ``first`` and ``updates`` for each lane."""
+    peak = np.array([float(config.get("learning_rate", 0.001)) for config in configs])
+    total = np.array(updates, dtype=np.float64)
+    warmup = np.array([float(config.get("warmup", 0.0)) for config in configs]) * total
+    update = first + np.arange(n)[:, None]
+    done = (update - warmup) / np.maximum(total - warmup, 1)
+    names = np.array([known("schedule", config.get("schedule", "constant"), SCHEDULES) for config in configs])
+    rates = np.empty_like(done)
+    for name in np.unique(names):
+        rates[:, names == name] = SCHEDULES[name](done[:, names == name])
     rising = update < warmup
     if rising.any():
-        rates[rising] = peak * np.minimum(1.0, (update[rising] + 1) / warmup)
-    return rates
+        rates = np.where(rising, np.minimum(1.0, (update + 1) / np.maximum(warmup, 1e-300)), rates)
+    return peak * rates
 
 
 def known(what: str, name: Any, names: Iterable[str]) -> str:
