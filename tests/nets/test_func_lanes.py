@@ -3,6 +3,8 @@
 import itertools
 import math
 import re
+from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch import nn
 
 from ayar.nets import func_lanes
 from ayar.nets.alone import CHECKPOINT
+from ayar.nets.deep_net import deep_net
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.parameters import load
 from ayar.nets.recipe import Recipe
@@ -399,3 +402,16 @@ def test_without_a_given_width_lanes_train_as_alone_whatever_the_calibration_fin
     lanes = lanes_of(recipe, at_most=None)
     assert lanes.free > 1
     assert_equal(trained(lanes, trials), [list(recipe.train(*trial)) for trial in trials], rel=1e-10)
+
+
+def test_a_recipe_opens_such_lanes_for_any_net_that_is_not_its_own_with_its_own_loss(classes):
+    """The net from the shelf with another loss is any net, too."""
+    from_shelf = deep_net(classes)
+    recipe = replace(from_shelf, loss=partial(nn.functional.cross_entropy, label_smoothing=0.1), dtype=torch.float64)
+    assert isinstance(Recipe(Mixer, classes).lanes(), FuncLanes)
+    assert isinstance(recipe.lanes(), FuncLanes)
+    assert not isinstance(from_shelf.lanes(), FuncLanes)
+    lanes = recipe.lanes(at_most=2)
+    trials = [({**SHORT, "hidden_units": 7}, seed) for seed in (1, 2)]
+    assert_equal(trained(lanes, trials), [list(recipe.train(*trial)) for trial in trials], rel=1e-10)
+    assert lanes.reasons == []

@@ -26,8 +26,8 @@ from ayar.records import Configuration
 Begin = Callable[[Configuration, int, Path | None, int], Alone]
 LaneStep = tuple[int, int, Mapping[str, float]]
 
-SLOTS = 16
-"""Lanes before a calibration knows better."""
+SLOTS = 4
+"""Lanes until two nets of one kind have met, for which a calibration can tell."""
 
 WIDEST = 64
 CALIBRATION_S = 0.02  # for each width tried

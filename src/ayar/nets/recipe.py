@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ayar.errors import ObjectiveError
 from ayar.nets import parameters
 from ayar.nets.alone import CHECKPOINT, Alone, Loss, Material, Metric, evaluate, of_net, random_numbers_of
+from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.lanes import DenseLanes
 from ayar.nets.plain_net import build_deep_net
 from ayar.nets.tasks import Data
@@ -96,11 +97,11 @@ class Recipe:
             trial.save()
             raise
 
-    def lanes(self, at_most: int | None = None) -> DenseLanes | str:
+    def lanes(self, at_most: int | None = None) -> DenseLanes | FuncLanes:
         """Empty lanes, in which many trials train as one computation; see ``ayar.run.lanes.HasLanes.lanes``."""
         if self.build is build_deep_net and self.loss is None:
             return DenseLanes(self.begin, self.material, at_most)
-        return "Only the L-layer net with its own loss trains in lanes."
+        return FuncLanes(self.begin, self.material, at_most)
 
     def begin(self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0) -> Alone:
         """A trial of this recipe with its first parameters, or as the folder's checkpoint has it: see ``train``."""

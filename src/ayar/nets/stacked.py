@@ -176,7 +176,7 @@ class Stack:
 
     def epoch(self) -> list[dict[str, float]]:
         """Train one epoch; returns each lane's metrics then, in the order in which they were given."""
-        sums = self._train()
+        sums = self.train()
         probes, valids = self._outputs(self._material.X_probe), self._outputs(self._material.X_valid)
         metrics = {
             lane: self._material.measurement(*measured)
@@ -185,8 +185,8 @@ class Stack:
         self._store()
         return [metrics[lane] for lane in self._given]
 
-    def _train(self) -> list[float]:
-        """Each lane's sum of its mini-batches' losses."""
+    def train(self) -> list[float]:
+        """Train one epoch of the stack alone; returns each lane's sum of its mini-batches' losses."""
         X_train, y_train = self._material.X_train, self._material.y_train
         generators = self.generators()
         orders = torch.stack([torch.randperm(len(X_train), generator=g) for g in generators]).to(X_train.device)
