@@ -137,7 +137,7 @@ def test_runner_up_and_default_are_scored_on_the_same_fresh_seeds():
         (40, 1, (6, 3, 5, True)),
         (20, 2, (6, 3, 5, True)),
         (9, 1, (2, 1, 3, False)),
-        (0, 1, (1, 1, 2, False)),
+        (0, 1, (1, 1, 3, False)),
     ],
 )
 def test_the_confirmation_is_as_rich_as_the_budget_allows(rounds, workers, split):

@@ -57,7 +57,7 @@ _SPLITS = (
     (3, 2, 3, True),
     (2, 1, 3, True),
     (2, 1, 3, False),
-    (1, 1, 2, False),
+    (1, 1, 3, False),
 )
 
 

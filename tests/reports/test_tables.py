@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from tests.reports.stories import story
 
-from ayar.records import Confidence, Curve, Measurement, Purpose, State, Trial, Verdict
+from ayar.records import Confidence, Curve, Measurement, Purpose, Score, ScoreKind, State, Trial, Verdict
 from ayar.reports import tables
 from ayar.reports.tables import Story
 from ayar.space import Float, Space
@@ -147,3 +147,9 @@ def test_states_are_counted_in_the_order_of_a_life():
     told = small(trial(0, [0.9, math.nan]), trial(1, [0.9], ended=True), trial(2, [0.9], target_step=2))
 
     assert told.states == {State.RUNNING: 1, State.COMPLETED: 1, State.DIVERGED: 1}
+
+
+def test_the_interval_of_a_share_stays_within_zero_and_one():
+    shares = Score(ScoreKind.FRESH_SEED, 0.02, -0.03, 0.07, (0.01, 0.03))
+    assert story(winner=None, percent=True).interval(shares) == (0.0, 0.07)
+    assert story(winner=None, percent=False).interval(shares) == (-0.03, 0.07)

@@ -114,7 +114,7 @@ def _scores(story: Story) -> list[tuple[str, Score]]:
 
 
 def _interval(story: Story, name: str, score: Score) -> figures.Interval:
-    low, high = (end if math.isfinite(end) else score.mean for end in (score.low, score.high))
+    low, high = (end if math.isfinite(end) else score.mean for end in story.interval(score))
     return figures.Interval(name, score.kind.value, story.told(score.mean), score.mean, low, high)
 
 

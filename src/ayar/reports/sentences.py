@@ -25,7 +25,8 @@ def certainty(story: Story, score: Score) -> str:
     seeds = words.plural(len(score.values), "seed")
     if len(score.values) < 2 or not (math.isfinite(score.low) and math.isfinite(score.high)):
         return f"{score.kind.value}, {seeds}"
-    return f"{score.kind.value}, mean of {seeds}, 95 % interval {story.told(score.low)} to {story.told(score.high)}"
+    low, high = map(story.told, story.interval(score))
+    return f"{score.kind.value}, mean of {seeds}, 95 % interval {low} to {high}"
 
 
 def beside_the_winner(story: Story, winner: Winner) -> list[str]:

@@ -121,6 +121,12 @@ class Story:
         """A score in words: percent where that reads best."""
         return words.percent(value) if self.in_percent else words.number(value)
 
+    def interval(self, score: Score) -> tuple[float, float]:
+        """The ends of a score's interval; of a share within 0 and 1, for no error lies beyond."""
+        if self.in_percent:
+            return max(score.low, 0.0), min(score.high, 1.0)
+        return score.low, score.high
+
     def headline(self, trial: Trial) -> str:
         """The first verdict on a trial, or what stopped it; empty where nobody judged it."""
         verdicts = self.verdicts.get(trial.id, ())
