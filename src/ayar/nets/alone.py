@@ -67,11 +67,15 @@ class Material:
             probe_outputs: What the net says about ``X_probe``.
             valid_outputs: What the net says about ``X_valid``.
         """
-        losses = {
-            "train_probe": float(self.loss(probe_outputs, self.y_probe)),
-            "valid_loss": float(self.loss(valid_outputs, self.y_valid)),
-        }
-        if not all(map(math.isfinite, (train_loss, *losses.values()))):
+        probe_loss, valid_loss = self.loss(probe_outputs, self.y_probe), self.loss(valid_outputs, self.y_valid)
+        return self.named(train_loss, float(probe_loss), float(valid_loss), valid_outputs)
+
+    def named(
+        self, train_loss: float, probe_loss: float, valid_loss: float, valid_outputs: Tensor
+    ) -> dict[str, float]:
+        """The same, where the losses are known already."""
+        losses = {"train_probe": probe_loss, "valid_loss": valid_loss}
+        if not all(map(math.isfinite, (train_loss, probe_loss, valid_loss))):
             return dict.fromkeys([*losses, *self.metrics], math.nan)
         return losses | {name: float(f(valid_outputs, self.y_valid)) for name, f in self.metrics.items()}
 

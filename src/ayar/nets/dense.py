@@ -14,7 +14,6 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ayar.nets.dropout import threshold
 from ayar.nets.layout import Layout, rows_for
 
 Call = Callable[[], object]
@@ -103,11 +102,8 @@ class Step:
         self._batch = vector.new_empty(k * rows_for(rows), table.shape[1])
         batch = self._batch.view(k, rows_for(rows), -1)
         activations = [config.get("activation", "relu") for config in configs]
-        shares = [float(config.get("dropout", 0.0)) for config in configs]
-        self._forward = Forward(layout, vector, activations, batch[..., :n_inputs], drops=any(shares))
-        self._keep = [torch.empty_like(factor, dtype=torch.bool) for factor in self._forward.factors]
-        self._thresholds = torch.tensor([[[threshold(s)]] for s in shares], dtype=torch.int16).to(vector.device)
-        self._scales = vector.new_tensor([[[1 / (1 - s)]] for s in shares])
+        drops = any(config.get("dropout", 0.0) > 0 for config in configs)
+        self._forward = Forward(layout, vector, activations, batch[..., :n_inputs], drops)
         self._errors = vector.new_zeros(k, 1, rows_for(rows))
 
         slope = torch.empty_like(self._forward.outputs)
@@ -117,15 +113,14 @@ class Step:
             *self._slopes(layout, vector, gradient, slope),
         ]
 
-    def run(self, index: Tensor, bits: Sequence[Tensor] = ()) -> None:
+    def run(self, index: Tensor, factors: Sequence[Tensor] = ()) -> None:
         """Leave the gradients of the mini-batch with the rows ``index``, shape ``(k * rows_for(rows),)``.
 
-        ``bits`` are those of dropout for each hidden layer, of shape ``(k, rows_for(rows), n[l])``.
+        ``factors`` are those of dropout for each hidden layer, of shape ``(k, rows_for(rows), n[l])``.
         """
         torch.index_select(self._table, 0, index, out=self._batch)
-        for drawn, keep, factor in zip(bits, self._keep, self._forward.factors, strict=True):
-            torch.ge(drawn, self._thresholds, out=keep)
-            torch.mul(keep, self._scales, out=factor)
+        for ours, drawn in zip(self._forward.factors, factors, strict=True):
+            ours.copy_(drawn)
         self._forward.run()
         for call in self._calls:
             call()

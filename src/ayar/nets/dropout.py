@@ -23,24 +23,27 @@ class Masks:
     def __init__(self, seed: int, epoch: int) -> None:
         self._generator = np.random.SFC64(np.random.SeedSequence((seed, epoch, _MASKS)))
 
-    def draw(self, times: int, units: Sequence[int]) -> list[Tensor]:
+    def draw(self, times: int, units: Sequence[int]) -> list[np.ndarray]:
         """The bits of the next ``times`` rounds of calls, each for so many ``units``.
 
-        One int16 tensor of shape ``(times, units)`` for each call of a round.
+        One int16 array of shape ``(times, units)`` for each call of a round.
         """
         ends = np.cumsum([-(-n // _PER_WORD) for n in units])
-        drawn = torch.from_numpy(self._generator.random_raw(times * int(ends[-1])).view(np.int16)).view(times, -1)
+        drawn = self._generator.random_raw(times * int(ends[-1])).view(np.int16).reshape(times, -1)
         starts = [0, *(_PER_WORD * ends[:-1]).tolist()]
         return [drawn[:, start : start + n] for start, n in zip(starts, units, strict=True)]
 
 
-def threshold(share: float) -> int:
-    """The least bits that keep a unit where ``share`` of the units is to be silenced.
+def fill(factors: np.ndarray, bits: np.ndarray, share: float) -> None:
+    """Fill ``factors`` with what dropout multiplies each unit by: 0, or ``1 / (1 - share)``.
 
-    >>> threshold(0.0), threshold(0.5)
-    (-32768, 0)
+    >>> factors = np.zeros(3)
+    >>> fill(factors, np.array([-2000, 0, 2000], dtype=np.int16), share=0.5)
+    >>> factors.tolist()
+    [0.0, 2.0, 2.0]
     """
-    return min(round(share * 2**16) - 2**15, 2**15 - 1)
+    least = min(round(share * 2**16) - 2**15, 2**15 - 1)
+    np.multiply(bits >= least, factors.dtype.type(1 / (1 - share)), out=factors)
 
 
 def dropout(a: Tensor, share: float, training: bool = True) -> Tensor:
@@ -52,8 +55,9 @@ def dropout(a: Tensor, share: float, training: bool = True) -> Tensor:
         return a
     if _current is None:
         return nn.functional.dropout(a, share)
-    keep = _current.draw(1, [a.numel()])[0].to(a.device).view(a.shape) >= threshold(share)
-    return a * (keep * torch.tensor(1 / (1 - share), dtype=a.dtype, device=a.device))
+    factors = np.empty(a.shape, dtype=np.float64)
+    fill(factors, _current.draw(1, [a.numel()])[0].reshape(a.shape), share)
+    return a * torch.from_numpy(factors).to(a)
 
 
 @contextmanager

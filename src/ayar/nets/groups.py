@@ -10,15 +10,16 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from ayar.nets.alone import Alone, Material, seed_of
 from ayar.nets.dense import Evaluation, Step
-from ayar.nets.dropout import Masks
+from ayar.nets.dropout import Masks, fill
 from ayar.nets.layout import Layout, rows_for
 from ayar.nets.optimizers import LaneOptimizer, LaneState, rule_of
 
 LaneStep = tuple[int, int, Mapping[str, float]]
-MASK_BYTES = 2**24  # of random bits are drawn ahead
+MASK_BYTES = 2**24  # of dropout's factors are drawn ahead
 
 
 @dataclass(eq=False)
@@ -68,6 +69,11 @@ class Lane:
         return self.alone.step == self.start_step == 0
 
     @property
+    def is_heard(self) -> bool:
+        """Whether its present step is one to be reported."""
+        return self.alone.step > self.start_step
+
+    @property
     def order(self) -> tuple[Any, ...]:
         """Lanes that are sorted by this let each rule and each activation work on one run of rows."""
         return rule_of(self.config).is_adaptive, self.activation, self.trial
@@ -85,7 +91,7 @@ class TrainingRows:
     def __init__(self, material: Material, n_outputs: int) -> None:
         X, y = material.X_train, material.y_train
         self.is_regression = y.is_floating_point()
-        targets = y.unsqueeze(1) if self.is_regression else torch.nn.functional.one_hot(y, n_outputs).to(X.dtype)
+        targets = y.unsqueeze(1) if self.is_regression else functional.one_hot(y, n_outputs).to(X.dtype)
         self.table = torch.cat([X, targets], dim=1)
         self.material = material
 
@@ -131,22 +137,20 @@ class Group:
         self._arrange()
         reports: list[LaneStep] = []
         if fresh := [row for row, lane in enumerate(self.lanes) if lane.is_fresh]:
-            untrained = self._evaluation(self._state.vector[fresh], [self.lanes[row] for row in fresh]).run()
-            reports += [
-                (self.lanes[row].trial, 0, self._measured(self.lanes[row], 0.0, outputs))
-                for row, outputs in zip(fresh, untrained, strict=True)
-            ]
+            lanes = [self.lanes[row] for row in fresh]
+            untrained = self._evaluation(self._state.vector[fresh], lanes).run()
+            reports += self._measured(lanes, [0.0] * len(lanes), untrained)
         losses = self._epoch()
-        outputs = self._trained.run() if any(lane.alone.step > lane.start_step for lane in self.lanes) else None
-        for row, lane in enumerate(list(self.lanes)):
-            if outputs is None or lane.alone.step <= lane.start_step:
-                continue
-            metrics = self._measured(lane, losses[row], outputs[row])
-            reports.append((lane.trial, lane.alone.step, metrics))
-            lane.diverged = math.isnan(metrics["valid_loss"])
-            if lane.diverged or lane.alone.step >= lane.stop_step:
-                lane.stands = True
-                self.remove(lane)
+        if any(lane.is_heard for lane in self.lanes):
+            for lane, told in zip(
+                list(self.lanes), self._measured(self.lanes, losses, self._trained.run()), strict=True
+            ):
+                if lane.is_heard:
+                    reports.append(told)
+                    lane.diverged = math.isnan(told[2]["valid_loss"])
+                    lane.stands = lane.diverged or lane.alone.step >= lane.stop_step
+                if lane.stands:
+                    self.remove(lane)
         return reports
 
     def _arrange(self) -> None:
@@ -188,6 +192,14 @@ class Group:
             for rows, _ in self._sizes
         ]
         self._trained = self._evaluation(state.vector, self.lanes)
+        self._drawn = {  # lanes without dropout keep their ones
+            rows: [
+                torch.ones(min(times, self._ahead(rows)), len(self.lanes), rows_for(rows), n, dtype=like.dtype)
+                for n in self.layout.sizes[1:-1]
+            ]
+            for rows, times in self._sizes
+            if self._drops
+        }
 
     def _state_of(self, row: int, lane: Lane) -> list[tuple[Tensor, Tensor]]:
         """Rows of the matrices with their counterparts in the lane's own optimizer."""
@@ -213,9 +225,9 @@ class Group:
             for first in range(0, times, self._ahead(rows)):
                 count = min(self._ahead(rows), times - first)
                 drawn = index[first : first + count].view(count, -1).to(device).unbind()
-                bits = self._bits(masks, rows, count)
+                factors = self._factors(masks, rows, count)
                 for b in range(count):
-                    step.run(drawn[b], [layer[b] for layer in bits])
+                    step.run(drawn[b], [layer[b] for layer in factors])
                     self._optimizer.step(next(coefficients))
         for alone in lanes:
             alone.optimizer.updates += n_updates
@@ -228,23 +240,24 @@ class Group:
         return len(self.layout.sizes) > 2 and any(lane.dropout > 0 for lane in self.lanes)
 
     def _ahead(self, rows: int) -> int:
-        """For how many mini-batches to draw dropout's bits at once."""
+        """For how many mini-batches to draw the factors of dropout at once."""
         if not self._drops:
             return len(self._data.table)
-        return max(1, MASK_BYTES // (2 * len(self.lanes) * rows_for(rows) * max(1, sum(self.layout.sizes[1:-1]))))
+        vector, units = self._state.vector, rows_for(rows) * sum(self.layout.sizes[1:-1])
+        return max(1, MASK_BYTES // (vector.element_size() * len(vector) * units))
 
-    def _bits(self, masks: Sequence[Masks], rows: int, times: int) -> list[Tensor]:
+    def _factors(self, masks: Sequence[Masks], rows: int, times: int) -> list[Tensor]:
         """Of dropout for ``times`` mini-batches: shape ``(times, k, rows_for(rows), n[l])`` for each hidden layer."""
         if not self._drops:
             return []
-        hidden = self.layout.sizes[1:-1]
-        bits = [torch.zeros(times, len(masks), rows_for(rows), n, dtype=torch.int16) for n in hidden]
+        vector = self._state.vector
+        factors = self._drawn[rows]
         for row, (lane, own) in enumerate(zip(self.lanes, masks, strict=True)):
             if lane.dropout > 0:
                 units = lane.sizes[1:-1]
-                for layer, n, drawn in zip(bits, units, own.draw(times, [rows * n for n in units]), strict=True):
-                    layer[:, row, :rows, :n] = drawn.view(times, rows, n)
-        return [layer.to(self._state.vector.device) for layer in bits]
+                for layer, n, drawn in zip(factors, units, own.draw(times, [rows * n for n in units]), strict=True):
+                    fill(layer[:times, row, :rows, :n].numpy(), drawn.reshape(times, rows, n), lane.dropout)
+        return [layer[:times].to(vector.device) for layer in factors]
 
     def _evaluation(self, vector: Tensor, lanes: Sequence[Lane]) -> Evaluation:
         """Of the probe's rows and then the validation rows."""
@@ -252,9 +265,21 @@ class Group:
         X = torch.cat([material.X_probe, material.X_valid])
         return Evaluation(self.layout, vector, [lane.activation for lane in lanes], X)
 
-    def _measured(self, lane: Lane, train_loss: float, outputs: Tensor) -> dict[str, float]:
-        """What ``Alone.measure`` says of a net with these outputs, of shape ``(outputs, n)``."""
-        material = self._data.material
-        of_rows = outputs[0] if self._data.is_regression else outputs[: lane.sizes[-1]].T
-        n_probe = len(material.X_probe)
-        return material.measurement(train_loss, of_rows[:n_probe], of_rows[n_probe:])
+    def _measured(self, lanes: Sequence[Lane], train_losses: Sequence[float], outputs: Tensor) -> list[LaneStep]:
+        """What ``Alone.measure`` says of lanes with these outputs, of shape ``(k, outputs, n)``."""
+        material, n_probe = self._data.material, len(self._data.material.X_probe)
+        outputs = outputs[:, 0] if self._data.is_regression else outputs[:, : lanes[0].sizes[-1]]
+        probe_losses = self._losses(outputs[..., :n_probe], material.y_probe)
+        valid_losses = self._losses(outputs[..., n_probe:], material.y_valid)
+        valid = outputs[..., n_probe:] if self._data.is_regression else outputs[..., n_probe:].mT.contiguous()
+        return [
+            (lane.trial, lane.alone.step, material.named(*of_lane))
+            for lane, *of_lane in zip(lanes, train_losses, probe_losses, valid_losses, valid, strict=True)
+        ]
+
+    def _losses(self, outputs: Tensor, y: Tensor) -> list[float]:
+        """The mean loss of each lane."""
+        targets = y.expand(len(outputs), -1)
+        of_row = functional.mse_loss if self._data.is_regression else functional.cross_entropy
+        losses: list[float] = of_row(outputs, targets, reduction="none").mean(1).tolist()
+        return losses
