@@ -30,7 +30,9 @@ SLOTS = 4
 """Lanes until two nets of one kind have met, for which a calibration can tell."""
 
 WIDEST = 64
-CALIBRATION_S = 0.02  # for each width tried
+CALIBRATION_S = 0.02  # at least, for each width tried
+ENOUGH = 6  # calls, of which one should be free of other programs' disturbance
+PATIENCE_S = 0.5  # for them, where each is long
 WORTH = 0.9  # twice as many lanes must take at most this share of the time per lane
 TRACED_AFTER_S = 2.0  # of training a kind: about what tracing it takes, so at worst that time is doubled
 FUTILE = 3  # kinds for which lanes don't pay; then they aren't tried for others
@@ -267,7 +269,7 @@ def _fastest(call: Callable[[], object]) -> float:
     """Seconds of the fastest of a few calls, after one that does not count."""
     call()
     taken: list[float] = []
-    while sum(taken) < CALIBRATION_S or len(taken) < 2:
+    while sum(taken) < CALIBRATION_S or (len(taken) < ENOUGH and sum(taken) < PATIENCE_S):
         began = time.perf_counter()
         call()
         if torch.cuda.is_available():
