@@ -313,7 +313,7 @@ class Study:
         confirm: float = 0.3,
         step_timeout_s: float | None = None,
         progress: bool = True,
-        lanes: str | int = "off",
+        lanes: str | int = "auto",
     ) -> Winner | None:
         """Search, then confirm the winner on fresh seeds. Resumes where it stopped; ends at once when all is done.
 

@@ -81,9 +81,9 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument(
         "--lanes",
         type=train.lanes,
-        default="off",
+        default="auto",
         metavar="auto|off|K",
-        help="trials that each process trains as one computation (default: off)",
+        help="trials that each process trains as one computation (default: auto)",
     )
     tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
     tune.add_argument("--minimize", metavar="METRIC", help="of a training of yours: the metric to minimise")
