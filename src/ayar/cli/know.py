@@ -6,6 +6,7 @@ import argparse
 import json
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +14,8 @@ from ayar.cli import words
 from ayar.cli.output import say, say_json
 from ayar.cli.sources import reopen
 from ayar.errors import LedgerError, NotEnoughEvidence
+from ayar.integrations.history import record
+from ayar.integrations.readers import kind_of, read
 from ayar.intuition.importance import importance
 from ayar.intuition.response import good_range
 from ayar.seeds import Purpose
@@ -39,21 +42,36 @@ def explain(args: argparse.Namespace) -> None:
 
 
 def import_(args: argparse.Namespace) -> None:
-    """Read a study that ``export --what study`` wrote into a ledger.
+    """Read a study into a ledger: one that ``export --what study`` wrote, or one of another tool.
+
+    Optuna (SQLite or journal file), Ray Tune (result folder), MLflow (file store) and W&B (CSV or JSON export) are
+    told apart by what the path holds. The space is what the tool recorded, or the ranges that were used.
 
     Example: ayar import digits.jsonl copy.db
+    Example: ayar import optuna.db study.db
+    Example: ayar import ~/ray_results/tune study.db --minimize valid_error
     """
-    path = Path(args.path)
+    path = Path(args.path).expanduser()
+    kind = args.from_ or kind_of(path)
+    if kind == "ayar":
+        study, trials = _own(path, args)
+    else:
+        study, trials = _foreign(kind, path, args)
+    if args.json:
+        say_json({"study": study.name, "store": args.store, "trials": trials})
+    else:
+        say(f"study {study.name!r} with {trials} trials is in {args.store}")
+
+
+def _own(path: Path, args: argparse.Namespace) -> tuple[Study, int]:
     try:
         head, *rows = [json.loads(line) for line in path.read_text(encoding="utf-8").splitlines()]
         spec, name = head["spec"], args.study or head["study"]
-    except OSError as error:
-        raise LedgerError(f"{path} can't be read: {error.strerror}.") from error
     except (ValueError, KeyError, TypeError) as error:
         raise LedgerError(
             f"{path} holds no study ({error}). Write one with: ayar export STORE FILE.jsonl --what study"
         ) from error
-    study = Study(
+    study = _empty(
         args.store,
         space=Space.from_dict(spec["space"]),
         minimize=None if spec["maximize"] else spec["metric"],
@@ -63,8 +81,6 @@ def import_(args: argparse.Namespace) -> None:
         seed=spec["seed"],
         name=name,
     )
-    if study.trials():
-        raise LedgerError(f"{args.store} holds a study {name!r} already. Give another name: --study NAME.")
     for row in rows:
         study.add(
             row["config"],
@@ -74,7 +90,32 @@ def import_(args: argparse.Namespace) -> None:
             error=row["error"],
             ended=row["ended"],
         )
-    if args.json:
-        say_json({"study": name, "store": args.store, "trials": len(rows)})
-    else:
-        say(f"study {name!r} with {len(rows)} trials is in {args.store}")
+    return study, len(rows)
+
+
+def _foreign(kind: str, path: Path, args: argparse.Namespace) -> tuple[Study, int]:
+    space = Space.from_toml(Path(args.space)) if args.space else None
+    history = read(path, kind, name=args.study, names=() if space is None else space.names)
+    metric = args.minimize or args.maximize or history.metric
+    if metric not in history.metrics or (args.minimize is args.maximize is history.maximize is None):
+        told = ", ".join(history.metrics) or "nothing"
+        raise LedgerError(f"{path} measures {told}. Say which metric counts: --minimize METRIC or --maximize METRIC.")
+    upward = bool(history.maximize) if args.minimize is args.maximize is None else args.maximize is not None
+    study = _empty(
+        args.store,
+        space=history.space() if space is None else space,
+        minimize=None if upward else metric,
+        maximize=metric if upward else None,
+        horizon=max((int(row["step"]) for past in history.trials for row in past.measurements), default=1),
+        name=args.study or history.name,
+    )
+    record(history, study)
+    study.note("imported", {"from": kind, "study": history.name})
+    return study, len(history.trials)
+
+
+def _empty(store: str, **given: Any) -> Study:
+    study = Study(store, **given)
+    if study.trials():
+        raise LedgerError(f"{store} holds a study {study.name!r} already. Give another name: --study NAME.")
+    return study

@@ -12,6 +12,7 @@ import ayar
 from ayar.cli import know, recheck, show, train
 from ayar.cli.words import folded
 from ayar.errors import AyarError
+from ayar.integrations.readers import KINDS
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -137,13 +138,17 @@ def parser() -> argparse.ArgumentParser:
 
     export = _command(commands, "export", show.export)
     export.add_argument("store", metavar="STORE", help="the ledger")
-    export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json or .jsonl (default: CSV, printed)")
+    export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json, .jsonl, .parquet, .toml (default: CSV)")
     export.add_argument("--what", choices=["trials", "measurements", "best", "study"], default="trials")
     _study(export)
 
     import_ = _command(commands, "import", know.import_)
-    import_.add_argument("path", metavar="FILE", help="what export --what study wrote")
+    import_.add_argument("path", metavar="FILE", help="a file or folder with a study")
     import_.add_argument("store", metavar="STORE", help="the ledger to write a new study into")
+    import_.add_argument("--from", dest="from_", choices=KINDS, help="the tool that wrote it (default: seen from it)")
+    import_.add_argument("--space", metavar="FILE", help="the search space as TOML (default: what the study shows)")
+    import_.add_argument("--minimize", metavar="METRIC", help="of another tool's study: the metric to minimise")
+    import_.add_argument("--maximize", metavar="METRIC", help="of another tool's study: the metric to maximise")
     _study(import_)
     return root
 

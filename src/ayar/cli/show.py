@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import csv
-import io
-import json
 from collections.abc import Callable, Mapping, Sequence
 from math import isfinite
 from pathlib import Path
 from typing import Any
 
 from ayar.cli import words
+from ayar.cli.formats import FORMATS, TABLES
 from ayar.cli.output import coloured, say, say_json
 from ayar.cli.sources import Opened, remember, reopen
 from ayar.curves.advice import advise
@@ -20,7 +18,7 @@ from ayar.errors import AyarError, LedgerError, NotInLedger, ObjectiveError
 from ayar.records import Trial
 from ayar.reports import terminal
 from ayar.reports.page import render
-from ayar.reports.tables import Story, json_safe, telling, trial_rows, winner_row
+from ayar.reports.tables import Story, telling, trial_rows, winner_row
 from ayar.study import Study
 
 
@@ -189,9 +187,12 @@ def serve(args: argparse.Namespace) -> None:
 
 
 def export(args: argparse.Namespace) -> None:
-    """Write trials, measurements, the best configuration, or the whole study, as CSV, JSON or JSON lines.
+    """Write trials, measurements, the best configuration, or the whole study.
+
+    Trials and measurements go into a .csv, .json, .jsonl or .parquet file, the best configuration into .json or .toml.
 
     Example: ayar export digits.db trials.csv
+    Example: ayar export digits.db curves.parquet --what measurements
     Example: ayar export digits.db digits.jsonl --what study
     Example: ayar export digits.db best.json --what best
     """
@@ -201,18 +202,18 @@ def export(args: argparse.Namespace) -> None:
     if args.what == "best":
         winner = study.winner()
         rows = study.recommend().config if winner is None else winner.config
-        ending = ".json"
+        ending = ".toml" if ending == ".toml" and not args.json else ".json"
     elif args.what == "study":
         rows, ending = study_rows(study), ".jsonl"
     else:
         rows = _ROWS[args.what](study)
-    if ending not in _FORMATS:
-        raise LedgerError(f"{args.path}: no format ends with {ending!r}. Use one of: {', '.join(_FORMATS)}.")
-    text = _FORMATS[ending](rows)
+        if ending not in TABLES:
+            raise LedgerError(f"{args.path}: no format ends with {ending!r}. Use one of: {', '.join(TABLES)}.")
+    content = FORMATS[ending](rows)
     if args.path is None:
-        say(text)
+        say(content.decode())
     else:
-        Path(args.path).write_text(text, encoding="utf-8")
+        Path(args.path).write_bytes(content)
         say(f"wrote {args.path}")
 
 
@@ -251,23 +252,9 @@ def _in_json(value: float) -> float | str:
     return value if isfinite(value) else str(value)
 
 
-def _csv(rows: Sequence[Mapping[str, Any]]) -> str:
-    columns = list(dict.fromkeys(name for row in rows for name in row))
-    text = io.StringIO()
-    writer = csv.DictWriter(text, columns, lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({k: json.dumps(v) if isinstance(v, list | dict) else v for k, v in row.items()} for row in rows)
-    return text.getvalue()
-
-
 _ROWS: dict[str, Callable[[Study], list[dict[str, Any]]]] = {
     "trials": lambda study: trial_rows(study.story()),
     "measurements": measurement_rows,
-}
-_FORMATS: dict[str, Callable[[Any], str]] = {
-    ".csv": _csv,
-    ".json": lambda rows: json.dumps(json_safe(rows), indent=2) + "\n",
-    ".jsonl": lambda rows: "".join(json.dumps(json_safe(row)) + "\n" for row in rows),
 }
 
 
