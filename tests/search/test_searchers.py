@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import qmc
 
 from ayar.records import Trial
-from ayar.search import SEARCHERS, Auto, Grid, Halving, Problem, QuasiRandom, Random
+from ayar.search import SEARCHERS, Auto, Bayesian, Grid, Halving, Problem, QuasiRandom, Random
 from ayar.space import Choice, Float, Int, Space
 
 PLANE = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
@@ -20,7 +20,7 @@ def started(history):
 
 
 def test_the_names_of_the_searchers():
-    assert sorted(SEARCHERS) == ["auto", "grid", "halving", "quasirandom", "random"]
+    assert sorted(SEARCHERS) == ["auto", "bayesian", "grid", "halving", "quasirandom", "random"]
 
 
 def test_a_grid_over_a_continuum_has_five_points_on_each_axis():
@@ -115,10 +115,10 @@ def test_the_last_configuration_of_a_large_finite_space_is_found():
         (Space(n=Int(1, 10)), 50, True, Halving()),
         (Space(n=Int(1, 10)), 2, True, Grid()),
         (Space(n=Int(1, 30)), 50, False, Grid()),
-        (Space(n=Int(1, 31)), 50, False, QuasiRandom()),
+        (Space(n=Int(1, 31)), 50, False, Bayesian()),
         (PLANE, 3, True, Halving()),
-        (PLANE, 2, True, QuasiRandom()),
-        (PLANE, 50, False, QuasiRandom()),
+        (PLANE, 2, True, Bayesian()),
+        (PLANE, 50, False, Bayesian()),
     ],
 )
 def test_auto_chooses_by_the_problem(space, horizon, sliceable, chosen):

@@ -6,13 +6,21 @@ from types import MappingProxyType
 from ayar.errors import SpaceError
 from ayar.search.auto import Auto
 from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
+from ayar.search.bayesian import Bayesian
 from ayar.search.grid import Grid
 from ayar.search.halving import Halving
 from ayar.search.quasirandom import QuasiRandom
 from ayar.search.random_search import Random
 
 SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
-    {"auto": Auto, "grid": Grid, "halving": Halving, "quasirandom": QuasiRandom, "random": Random}
+    {
+        "auto": Auto,
+        "bayesian": Bayesian,
+        "grid": Grid,
+        "halving": Halving,
+        "quasirandom": QuasiRandom,
+        "random": Random,
+    }
 )
 """Name -> class; each can be built without arguments."""
 
@@ -32,6 +40,7 @@ __all__ = [
     "SEARCHERS",
     "SEARCH_DATA",
     "Auto",
+    "Bayesian",
     "Grid",
     "Halving",
     "Problem",

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal, Searcher
+from ayar.search.bayesian import Bayesian
 from ayar.search.grid import Grid
 from ayar.search.halving import Halving
-from ayar.search.quasirandom import QuasiRandom
 
 _FEW = 30  # configurations that are simply all tried
 _FEW_LONG = 9  # the same, where halving could save most of the steps
@@ -24,7 +24,7 @@ class Auto:
     ===================================================================  ===============================
     at most 9 configurations; at most 30 if trainings cannot be sliced   ``Grid``: all of them in full
     trainings can be sliced, horizon 3 or more                           ``Halving`` on ``QuasiRandom``
-    anything else                                                        ``QuasiRandom``
+    anything else                                                        ``Bayesian``
     ===================================================================  ===============================
     """
 
@@ -34,7 +34,7 @@ class Auto:
         size = problem.space.size
         if size is not None and size <= (_FEW_LONG if can_halve else _FEW):
             return Grid()
-        return Halving() if can_halve else QuasiRandom()
+        return Halving() if can_halve else Bayesian()
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """What the chosen searcher proposes; see ``Searcher``."""

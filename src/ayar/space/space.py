@@ -284,8 +284,8 @@ class Space:
         point = np.asarray(point, dtype=float)
         if point.shape != (self.dimensions,) or not np.isfinite(point).all():
             raise SpaceError(f"A point of this cube has {self.dimensions} finite coordinates, got {point!r}.")
-        if self.candidates is not None:
-            return _copy(self.candidates[int(((self._candidate_points - point) ** 2).sum(axis=1).argmin())])
+        if self.candidates is not None and self.candidate_points is not None:
+            return _copy(self.candidates[int(((self.candidate_points - point) ** 2).sum(axis=1).argmin())])
         clipped = point.clip(0, 1).tolist()
         config: Configuration = {}
         for name, entry in self._entries.items():
@@ -301,8 +301,9 @@ class Space:
         return config
 
     @cached_property
-    def _candidate_points(self) -> np.ndarray:
-        return np.array([self.encode(config) for config in self.candidates or ()])
+    def candidate_points(self) -> np.ndarray | None:
+        """The candidates as points of the unit cube, shape ``(candidates, dimensions)``; None where there are none."""
+        return None if self.candidates is None else np.array([self.encode(config) for config in self.candidates])
 
     @cached_property
     def _candidate_keys(self) -> frozenset[str]:

@@ -1,0 +1,56 @@
+"""Compare searchers on recorded tuning runs: ``python benchmarks/search TABLES [--arms ...] [--seeds N]``.
+
+Every result is kept in one JSON file, so a run that is interrupted goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+from arms import ARMS
+from tables import Replay, load
+
+
+def main() -> None:
+    """Run what is missing, and write it down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("tables", type=Path, help="folder of .npz files")
+    parser.add_argument("--arms", nargs="+", default=["random", "halving", "one step"], choices=list(ARMS))
+    parser.add_argument("--seeds", type=int, default=10)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--full-runs", type=float, default=50)
+    parser.add_argument("--only", default="", help="part of a task's name")
+    kinds = ("curves", "finals")
+    parser.add_argument("--kind", choices=kinds, help="only tasks whose trainings can be sliced, or only the others")
+    parser.add_argument("--out", type=Path, default=Path("search.json"))
+    asked = parser.parse_args()
+
+    results = json.loads(asked.out.read_text()) if asked.out.exists() else {}
+    for path in sorted(asked.tables.glob("*.npz")):
+        table = load(path)
+        if asked.only not in table.name or asked.kind == ("finals" if table.sliceable else "curves"):
+            continue
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
+            missing = [arm for arm in asked.arms if f"{table.name}/{arm}/{seed}" not in results]
+            replay = Replay(table, seed) if missing else None
+            for arm in missing:
+                start = time.perf_counter()
+                run = ARMS[arm](replay, asked.full_runs)
+                results[f"{table.name}/{arm}/{seed}"] = {
+                    "family": table.family,
+                    "sliceable": replay.problem.sliceable,
+                    "regrets": np.round(run.regrets, 6).tolist(),
+                    "thinking_ms": np.percentile(run.thinking_s or [0], [50, 95]).round(5).__mul__(1e3).tolist(),
+                    "moves": len(run.thinking_s),
+                    "seconds": round(time.perf_counter() - start, 2),
+                }
+        asked.out.write_text(json.dumps(results))
+        print(table.name, flush=True)
+
+
+if __name__ == "__main__":
+    main()
