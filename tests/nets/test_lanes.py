@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ayar.nets.alone import CHECKPOINT
+from ayar.nets.alone import CHECKPOINT, seed_of
 from ayar.nets.deep_net import deep_net
 from ayar.nets.parameters import load
 
@@ -61,6 +61,32 @@ def test_lanes_of_all_optimizers_and_activations_side_by_side_train_as_each_trai
         alone = list(recipe.train(config, seed))
         assert_equal(curve, alone, rel=1e-10)
         assert alone[-1]["train_probe"] < alone[0]["train_probe"]
+
+
+def test_a_loop_written_by_hand_gets_the_curve_that_a_lane_had(classes):
+    """So a tuned value means the same outside: plain modules, PyTorch's own optimizer, the same rows in each batch."""
+    recipe = replace(deep_net(classes), dtype=torch.float64)
+    config = {"hidden_units": [7, 5], "activation": "tanh", "batch_size": 32, "iterations": 10, "learning_rate": 0.01}
+    curve = trained_in_lanes(recipe.lanes(2), [(config, 4), ({**config, "optimizer": "sgd"}, 5)])[0]
+
+    own = recipe.begin(config, 4).net
+    net = torch.nn.Sequential(
+        torch.nn.Linear(5, 7), torch.nn.Tanh(), torch.nn.Linear(7, 5), torch.nn.Tanh(), torch.nn.Linear(5, 3)
+    ).double()
+    for mine, first in zip(net.parameters(), own.parameters(), strict=True):
+        mine.data.copy_(first.detach())
+    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    X, y = torch.from_numpy(classes.X_train).double(), torch.from_numpy(classes.y_train)
+    X_valid, y_valid = torch.from_numpy(classes.X_valid).double(), torch.from_numpy(classes.y_valid)
+    for measured in curve[1:]:
+        torch.manual_seed(seed_of(4, measured["step"]))
+        for rows in torch.randperm(len(X)).split(32):
+            optimizer.zero_grad()
+            torch.nn.functional.cross_entropy(net(X[rows]), y[rows]).backward()
+            optimizer.step()
+        with torch.no_grad():
+            loss = torch.nn.functional.cross_entropy(net(X_valid), y_valid)
+        assert measured["valid_loss"] == pytest.approx(float(loss), rel=1e-10)
 
 
 def test_lanes_of_other_depths_widths_and_batch_sizes_train_as_each_trains_alone(data):
