@@ -48,7 +48,7 @@ $(VENV)/.made:
 
 $(VENV)/.base: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing Ayar with PyTorch and scikit-learn (a minute or two, once)"
-	@$(PIP) -e '.[all]'
+	@$(PIP) -e '.[torch,web]'
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.base
