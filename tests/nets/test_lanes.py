@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ayar.nets import alone as alone_module
 from ayar.nets.alone import CHECKPOINT, seed_of
 from ayar.nets.deep_net import deep_net
 from ayar.nets.parameters import load
@@ -144,6 +145,20 @@ def test_checkpoints_go_from_lane_to_alone_and_back(optimizer, classes, tmp_path
 
     third = trained_in_lanes(recipe.lanes(1), [(config, 5)], tmp_path, start_step=6)[0]
     assert_equal(first + second + third, whole, rel=1e-12)
+
+
+def test_a_killed_lane_goes_on_from_its_latest_periodic_checkpoint(classes, tmp_path, monkeypatch):
+    """With no time between saves each epoch is on disk, although nobody unloaded the lane."""
+    monkeypatch.setattr(alone_module, "SAVE_EVERY_S", 0.0)
+    monkeypatch.setattr(alone_module, "SAVE_SHARE", 1e9)
+    recipe, config = replace(deep_net(classes), dtype=torch.float64), {**BASE, "iterations": 6}
+    lanes = recipe.lanes(2)
+    lanes.load(0, config, 3, tmp_path, 0, 6)
+    for _ in range(4):
+        lanes.advance()
+    tensors, _ = load(tmp_path / CHECKPOINT)
+    assert int(tensors["training/step"]) == 4
+    assert_equal(list(recipe.train(config, 3, tmp_path, 4)), list(recipe.train(config, 3))[5:], rel=1e-12)
 
 
 def test_lanes_come_and_go_while_others_train_on(classes, tmp_path):

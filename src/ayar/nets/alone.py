@@ -147,6 +147,11 @@ class Alone:
         probe_outputs = evaluate(self.net, self._material.X_probe)
         return self._material.measurement(train_loss, probe_outputs, evaluate(self.net, self._material.X_valid))
 
+    @property
+    def is_due(self) -> bool:
+        """Whether a checkpoint is to be written now, in mid-training."""
+        return self._checkpoint is not None and self._checkpoint.is_due
+
     def save(self, *, when_due: bool = False) -> None:
         """Write a checkpoint where there is a folder and this step has none; ``when_due``: only every few seconds."""
         checkpoint = self._checkpoint

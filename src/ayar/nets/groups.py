@@ -108,6 +108,9 @@ class Group:
         lanes: In it.
     """
 
+    _state: LaneState
+    _steps: list[Step]
+
     def __init__(self, layout: Layout, batch_size: int, rows: TrainingRows) -> None:
         self.lanes: list[Lane] = []
         self._rows_of: list[Lane] = []
@@ -128,9 +131,7 @@ class Group:
         """Take the lane out, with its state."""
         self.lanes.remove(lane)
         if lane in self._rows_of:
-            row = self._rows_of.index(lane)
-            for ours, theirs in self._state_of(row, lane):
-                theirs.copy_(ours[self.layout.positions(lane.sizes)])
+            self._copy_out(lane)
 
     def advance(self) -> list[LaneStep]:
         """Train one epoch; what the lanes measured."""
@@ -151,6 +152,9 @@ class Group:
                     lane.stands = lane.diverged or lane.alone.step >= lane.stop_step
                 if lane.stands:
                     self.remove(lane)
+                elif lane.alone.is_due:
+                    self._copy_out(lane)
+                    lane.alone.save()
         return reports
 
     def _arrange(self) -> None:
@@ -200,6 +204,11 @@ class Group:
             for rows, times in self._sizes
             if self._drops
         }
+
+    def _copy_out(self, lane: Lane) -> None:
+        """Bring the lane's own state up to date."""
+        for ours, theirs in self._state_of(self._rows_of.index(lane), lane):
+            theirs.copy_(ours[self.layout.positions(lane.sizes)])
 
     def _state_of(self, row: int, lane: Lane) -> list[tuple[Tensor, Tensor]]:
         """Rows of the matrices with their counterparts in the lane's own optimizer."""
