@@ -256,7 +256,7 @@ WILD = {"gradient_norm": np.ones(101), "gradient_norm_max": 1 + 60.0 * (STEPS ==
 
 
 def test_dead_units_are_named_where_they_were_counted():
-    assert names(curve(HEALTHY, **SILENT)) == ["dead units"]
+    assert names(curve(HEALTHY, **SILENT)) == ["falling well", "dead units"]
     assert names(curve(HEALTHY, dead_units=np.full(101, 0.1))) == ["falling well"]
 
 
@@ -271,6 +271,12 @@ def test_a_starved_first_layer_is_a_fault_only_where_the_net_learns_little():
 def test_a_huge_gradient_is_a_fault_only_where_the_loss_jumps():
     assert "exploding gradients" in names(curve(CASES["spikes"], **WILD))
     assert names(curve(HEALTHY, **WILD)) == ["falling well"]
+
+
+def test_gradients_that_become_tiny_late_do_not_make_the_first_ones_huge():
+    fading = 0.9**STEPS
+
+    assert names(curve(CASES["spikes"], gradient_norm=fading, gradient_norm_max=2 * fading)) == ["falling well", "spikes"]
 
 
 def test_exploding_gradients_are_named_beside_a_loss_that_became_nonfinite():

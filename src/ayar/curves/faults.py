@@ -88,7 +88,7 @@ def _odd_start(r: Reading) -> Verdict | None:
 
 
 def dead_units(r: Reading) -> Verdict | None:
-    """A unit that is silent for every example has no gradient and stays so."""
+    """A unit that is silent for every example has no gradient and stays so; a wide net can do without many."""
     shares = r.measured(DEAD_UNITS)
     if not len(shares) or shares[-1] <= 0.4:
         return None
@@ -114,12 +114,16 @@ def vanishing(r: Reading) -> Verdict | None:
 
 
 def exploding(r: Reading) -> Verdict | None:
-    """A gradient far above the usual one is a fault only where the loss shows it: late in a run the usual is tiny."""
-    usual, largest = r.measured(GRADIENT_NORM), r.measured(GRADIENT_NORM_MAX)
-    largest = largest if len(largest) else usual
-    if not len(usual) or not np.median(usual) > 0:
+    """A gradient far above the usual one is a fault only where the loss shows it.
+
+    Late in a good run gradients are tiny, so what is usual is what the run began with, where that is more.
+    """
+    norms, largest = r.measured(GRADIENT_NORM), r.measured(GRADIENT_NORM_MAX)
+    largest = largest if len(largest) else norms
+    usual = max(float(np.median(norms)), float(np.median(norms[:3]))) if len(norms) else 0.0
+    if usual <= 0:
         return None
-    tail = float(largest.max() / np.median(usual))
+    tail = float(largest.max() / usual)
     if tail <= 20 or not (r.signals.nonfinite_step is not None or diverging(r) or too_high(r) or spikes(r)):
         return None
     return r.verdict(

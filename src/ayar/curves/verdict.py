@@ -29,10 +29,10 @@ VERDICTS: dict[str, str] = {
     "needs more iterations": "the loss was still falling when training stopped",
     "overfitting": "the training loss falls while the validation loss rises",
     "underfitting": "the loss settled high, on training and validation rows alike",
-    "dead units": "many hidden units give the same output whatever the input",
     "vanishing gradients": "hardly any gradient reaches the first layers",
     "exploding gradients": "single gradients are many times as large as the usual one",
     "noisy late": "the loss still trembles at the end",
+    "dead units": "many hidden units give the same output whatever the input",
     "spikes": "the loss jumped up and came back",
     "saturated early": "the loss had settled long before training stopped",
 }
@@ -55,14 +55,13 @@ RULES: tuple[Rule, ...] = (
     falling.needs_more,
     faults.vanishing,
     faults.exploding,
-    faults.dead_units,
     falling.overfitting,
     falling.underfitting,
     falling.noisy_late,
 )
 """The rules for faults, in order of precedence: the first that speaks gives the headline."""
 
-REMARKS: tuple[Rule, ...] = (falling.spikes, falling.saturated)
+REMARKS: tuple[Rule, ...] = (faults.dead_units, falling.spikes, falling.saturated)
 """What may be said of a sound run as well: it gives no headline."""
 
 

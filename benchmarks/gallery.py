@@ -1,0 +1,159 @@
+"""Train one real net for each verdict and write ``docs/guides/gallery.md`` with its cost curve.
+
+Every example is a net on scikit-learn's digits with one thing wrong with it, or nothing.
+``python benchmarks/gallery.py`` writes the page; ``tests/test_gallery.py`` trains the nets again and holds the page to
+what they show.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+from torch import nn
+
+from ayar.curves import VERDICTS, diagnose
+from ayar.integrations.torch_signals import TorchSignals
+from ayar.records import Curve, Metric, Verdict
+from ayar.reports.terminal import cost_curve, verdict_lines
+
+PAGE = Path(__file__).parents[1] / "docs" / "guides" / "gallery.md"
+
+
+@dataclass(frozen=True)
+class Example:
+    """One training: what was done in words, and the settings that do it.
+
+    Attributes:
+        verdict: What it is to show, as its headline or beside it.
+        how: What was trained, for the reader.
+        settings: Arguments of ``train``.
+        beside: Learning rate of a sibling, for what shows beside another run only.
+        learning_rate_late: As for ``diagnose``.
+    """
+
+    verdict: str
+    how: str
+    settings: dict[str, Any]
+    beside: float | None = None
+    learning_rate_late: float | None = None
+
+
+def train(
+    rate: float = 0.1,
+    *,
+    widths: Sequence[int] = (64,),
+    activation: type[nn.Module] = nn.ReLU,
+    optimizer: str = "sgd",
+    epochs: int = 40,
+    batch: int = 32,
+    rows: int = 1000,
+    noise: float = 0.0,
+    scale: float = 1 / 16,
+    cosine: bool = False,
+) -> Curve:
+    """A net on digits; ``noise`` is the share of labels replaced, ``scale`` what the pixels are multiplied by."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        X, y = (torch.as_tensor(part) for part in load_digits(return_X_y=True))
+        X = X.float() * scale
+        y = torch.where(torch.rand(len(y)) < noise, torch.randint(0, 10, (len(y),)), y)
+        order = torch.randperm(len(y))
+        train_rows, valid_rows = order[:rows], order[-500:]
+        sizes = [64, *widths, 10]
+        parts = [part for n_in, n_out in pairwise(sizes) for part in (nn.Linear(n_in, n_out), activation())]
+        net = nn.Sequential(*parts[:-1])
+        make = torch.optim.Adam if optimizer == "adam" else torch.optim.SGD
+        rule = make(net.parameters(), lr=rate, **({"momentum": 0.9} if optimizer == "momentum" else {}))
+        watch = TorchSignals(net, X[train_rows[:128]], every_batch=4, every_step=1)
+        loss_of, metric, measured = nn.functional.cross_entropy, Metric("valid_loss"), []
+        probe = train_rows[:512]
+        for epoch in range(epochs + 1):
+            if epoch:
+                if cosine:
+                    rule.param_groups[0]["lr"] = rate * (1 + np.cos(np.pi * (epoch - 1) / epochs)) / 2
+                for picked in train_rows[torch.randperm(rows)].split(batch):
+                    rule.zero_grad()
+                    loss_of(net(X[picked]), y[picked]).backward()
+                    watch.step(rule)
+            with torch.no_grad():
+                losses = {
+                    n: float(loss_of(net(X[at]), y[at]))
+                    for n, at in (("train_probe", probe), ("valid_loss", valid_rows))
+                }
+            measured.append(metric.measurement(epoch, 0.0, losses | watch.metrics()))
+            if not all(np.isfinite(list(losses.values()))):
+                break
+        return Curve(tuple(measured))
+
+
+def read(example: Example) -> tuple[Curve, tuple[Verdict, ...]]:
+    """Train an example and read its curve."""
+    curve = train(**example.settings)
+    siblings = [train(**{**example.settings, "rate": example.beside})] if example.beside is not None else []
+    said = diagnose(curve, siblings=siblings, n_classes=10, learning_rate_late=example.learning_rate_late)
+    return curve, said
+
+
+EXAMPLES: tuple[Example, ...] = (
+    Example("falling well", "64 hidden units, learning rate 0.1.", {"rate": 0.1}),
+    Example("no clear fault", "The same net after 5 epochs.", {"rate": 0.1, "epochs": 5}),
+    Example("broken pipeline", "The pixels were never scaled.", {"rate": 0.001, "scale": 8.0}),
+    Example("diverging", "Learning rate 2.", {"rate": 2.0}),
+    Example("too high", "Adam with a learning rate of 0.3.", {"rate": 0.3, "optimizer": "adam"}),
+    Example(
+        "fast but ends higher",
+        "8 hidden units, Adam with a learning rate of 0.06, beside the same with 0.003.",
+        {"rate": 0.06, "widths": (8,), "optimizer": "adam", "batch": 8, "epochs": 30},
+        beside=0.003,
+    ),
+    Example("too slow", "Learning rate 0.003.", {"rate": 0.003}),
+    Example("needs more iterations", "100 rows, 30 % of their labels wrong, 60 epochs.",
+            {"rate": 0.1, "rows": 100, "noise": 0.3, "epochs": 60}),
+    Example("overfitting", "Two hidden layers, Adam, 60 epochs.",
+            {"rate": 0.01, "optimizer": "adam", "widths": (64, 64), "epochs": 60}),
+    Example("underfitting", "One hidden unit.",
+            {"rate": 0.3, "widths": (1,), "activation": nn.Tanh, "epochs": 60, "batch": 100, "cosine": True}),
+    Example("vanishing gradients", "Eight hidden layers of sigmoids.",
+            {"rate": 0.1, "widths": (16,) * 8, "activation": nn.Sigmoid, "epochs": 20}),
+    Example("exploding gradients", "Learning rate 2, without clipping.", {"rate": 2.0}),
+    Example("noisy late", "8 hidden units, mini-batches of 8, Adam with a learning rate of 0.03.",
+            {"rate": 0.03, "widths": (8,), "optimizer": "adam", "batch": 8, "epochs": 30}),
+    Example("dead units", "Adam with a learning rate of 0.1.", {"rate": 0.1, "optimizer": "adam"}),
+    Example("spikes", "Learning rate 1.", {"rate": 1.0}),
+    Example("saturated early", "Momentum 0.9, learning rate 0.2, mini-batches of 100, 60 epochs.",
+            {"rate": 0.2, "optimizer": "momentum", "epochs": 60, "batch": 100}),
+)  # fmt: skip
+"""One for each verdict, in their order."""
+
+
+HEAD = """# A gallery of cost curves
+
+One real net for each verdict: small nets on 8 by 8 images of digits, with one thing wrong with them, or nothing. The
+picture is the loss on a fixed sample of the training examples (`train_probe`) against the epoch. [Read the
+curves](curves.md) says what each verdict means and what to try. Written by `python benchmarks/gallery.py`.
+"""
+
+
+def page(examples: Sequence[Example] = EXAMPLES) -> str:
+    """The gallery as Markdown."""
+    parts = [HEAD]
+    for example in examples:
+        curve, said = read(example)
+        steps, losses = curve.metric("train_probe")
+        drawn = cost_curve({"": (steps.tolist(), losses.tolist())}, width=70, height=8)
+        parts.append(f"## {example.verdict[:1].upper()}{example.verdict[1:]}\n")
+        parts.append(f"{example.how} In short: {VERDICTS[example.verdict]}.\n")
+        parts.append(f"```text\n{drawn}\n\n{verdict_lines(said).rstrip()}\n```\n")
+    return "\n".join(parts)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    PAGE.write_text(page(), encoding="utf-8")
