@@ -375,6 +375,15 @@ def test_the_pool_passes_on_why_trials_train_alone(workers, move, curve):
         assert (pool.free, pool.lanes, pool.reasons) == (1, None, ["Lanes are slower here."])
 
 
+@pytest.mark.parametrize("workers", [0, 1])
+def test_the_pool_passes_on_why_some_trials_train_alone_inside_lanes(workers, move):
+    with pool_of(Recipe(), workers) as pool:
+        pool.submit(move(0, 0, ENDLESS, iterations=ENDLESS, reason="Its net has batch norm."))
+        while not pool.reasons:
+            pool.wait(1)
+        assert (pool.reasons, pool.lanes) == (["Its net has batch norm."], 3)
+
+
 def test_a_trial_has_one_move_at_a_time_in_lanes_too(move):
     for workers in (0, 1):
         with pool_of(Recipe(), workers) as pool:

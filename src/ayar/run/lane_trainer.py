@@ -96,7 +96,7 @@ class LaneTrainer:
     @property
     def reasons(self) -> Sequence[str]:
         """Why some trials train alone inside the lanes."""
-        return getattr(self._lanes, "reasons", ())
+        return self._lanes.reasons
 
     @property
     def slots(self) -> int:
