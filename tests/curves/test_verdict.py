@@ -276,7 +276,9 @@ def test_a_huge_gradient_is_a_fault_only_where_the_loss_jumps():
 def test_gradients_that_become_tiny_late_do_not_make_the_first_ones_huge():
     fading = 0.9**STEPS
 
-    assert names(curve(CASES["spikes"], gradient_norm=fading, gradient_norm_max=2 * fading)) == ["falling well", "spikes"]
+    found = names(curve(CASES["spikes"], gradient_norm=fading, gradient_norm_max=2 * fading))
+
+    assert found == ["falling well", "spikes"]
 
 
 def test_exploding_gradients_are_named_beside_a_loss_that_became_nonfinite():
