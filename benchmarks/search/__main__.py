@@ -19,7 +19,7 @@ def main() -> None:
     """Run what is missing, and write it down."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("tables", type=Path, help="folder of .npz files")
-    parser.add_argument("--arms", nargs="+", default=["random", "halving", "one step"], choices=list(ARMS))
+    parser.add_argument("--arms", nargs="+", default=["random", "halving", "bayesian"], choices=list(ARMS))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--full-runs", type=float, default=50)
