@@ -8,8 +8,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from ayar.errors import DataError
-from ayar.nets.plain_net import DeepNet
 from ayar.nets.parameters import load, registry, registry_of, save, totals
+from ayar.nets.plain_net import DeepNet
 
 CONFIG = {"hidden_layers": 2, "hidden_units": [30, 20], "activation": "relu", "learning_rate": 0.1}
 

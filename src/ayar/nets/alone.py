@@ -70,9 +70,7 @@ class Material:
         probe_loss, valid_loss = self.loss(probe_outputs, self.y_probe), self.loss(valid_outputs, self.y_valid)
         return self.named(train_loss, float(probe_loss), float(valid_loss), valid_outputs)
 
-    def named(
-        self, train_loss: float, probe_loss: float, valid_loss: float, valid_outputs: Tensor
-    ) -> dict[str, float]:
+    def named(self, train_loss: float, probe_loss: float, valid_loss: float, valid_outputs: Tensor) -> dict[str, float]:
         """The same, where the losses are known already."""
         losses = {"train_probe": probe_loss, "valid_loss": valid_loss}
         if not all(map(math.isfinite, (train_loss, probe_loss, valid_loss))):
