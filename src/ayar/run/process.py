@@ -100,7 +100,10 @@ class WorkerProcess:
     @property
     def alive(self) -> bool:
         """Whether the process runs."""
-        return self._process.poll() is None
+        if self._process.returncode is not None or not hasattr(os, "waitid"):
+            return self._process.poll() is None
+        # Not poll(): a Ctrl-C in the midst of it would leave its lock held, and the next wait() would last for ever.
+        return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
     @property
     def free(self) -> int:

@@ -115,9 +115,13 @@ class AloneTrainer:
         """The next step. The last one comes with the end: what is told to be done can be continued at once."""
         if self._move is None:
             return []
-        events = [next(self._events)]
-        if isinstance(events[0], Measured) and events[0].step >= self._move.stop_step:
-            events.append(next(self._events))
+        try:
+            events = [next(self._events)]
+            if isinstance(events[0], Measured) and events[0].step >= self._move.stop_step:
+                events.append(next(self._events))
+        except KeyboardInterrupt:  # in the midst of a step; the move ends where it was
+            self._events = iter([Finished(self._move.trial, ended=False)])
+            raise
         if not isinstance(events[-1], Measured):
             self._move = None
         return events
