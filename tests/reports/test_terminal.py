@@ -102,7 +102,7 @@ def test_the_summary_says_all_that_tune_must_say(maximize):
         "The runner-up reaches",
         "diverging",
         "What to do next",
-        "Widen hidden_units to 512",
+        "Let hidden_units take 512 in the space",
         "Report: digits.html",
     ):
         assert text in told

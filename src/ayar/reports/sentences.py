@@ -101,6 +101,6 @@ def advised(advice: Advice | str) -> str:
     if isinstance(advice, str):
         return advice
     moves = [f"try {name} = {words.setting(value)}" for name, value in advice.changes.items()]
-    moves += [f"widen {name} to {words.setting(value)}" for name, value in advice.widen.items()]
+    moves += [f"let {name} take {words.setting(value)} in the space" for name, value in advice.widen.items()]
     told = ", ".join(moves)
     return f"{told[:1].upper()}{told[1:]}: {advice.because}" if told else advice.because
