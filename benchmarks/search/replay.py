@@ -15,6 +15,7 @@ from tables import Replay
 
 from ayar.records import Trial
 from ayar.search import Proposal, Searcher
+from ayar.search.history import FACTS, History, column
 from ayar.seeds import Purpose, trial_seed
 
 CHECKPOINTS = np.unique(np.concatenate([np.geomspace(0.1, 50, 55), [1, 2, 5, 10, 20, 50]]).round(3))
@@ -36,7 +37,7 @@ class Run:
 
 def search(replay: Replay, searcher: Searcher, full_runs: float) -> Run:
     """Search one task until the budget is spent or nothing is left to train."""
-    run, history, spent = Run(), [], 0.0
+    run, history, spent = Run(), History(), 0.0
     for trial, units in _moves(replay, searcher, history, run):
         spent += units / replay.problem.horizon
         # A move that ends beyond a checkpoint was not finished there.
@@ -44,15 +45,12 @@ def search(replay: Replay, searcher: Searcher, full_runs: float) -> Run:
             run.regrets.append(_regret(replay, history))
         if spent >= full_runs:
             break
-        if trial.id == len(history):
-            history.append(trial)
-        else:
-            history[trial.id] = trial
+        history.put(trial)
     run.regrets += [_regret(replay, history)] * (len(CHECKPOINTS) - len(run.regrets))
     return run
 
 
-def _moves(replay: Replay, searcher: Searcher, history: list[Trial], run: Run) -> Iterator[tuple[Trial, int]]:
+def _moves(replay: Replay, searcher: Searcher, history: History, run: Run) -> Iterator[tuple[Trial, int]]:
     """Trials as their moves leave them, with the units each move cost."""
     while True:
         start = time.perf_counter()
@@ -79,5 +77,5 @@ def _regret(replay: Replay, history: Sequence[Trial]) -> float:
     """What the configuration with the least loss read so far is worth."""
     if not history:
         return 1.0
-    recommended = min(history, key=lambda trial: (trial.loss, trial.id))
+    recommended = history[int(column(history, FACTS)["loss"].argmin())]
     return float(replay.regret[replay.row(recommended.config)])

@@ -13,51 +13,55 @@ from ayar.errors import MoveError
 from ayar.ledger.store import Ledger
 from ayar.records import Configuration, Measurement, Metric, Move, State, Trial, config_key
 from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.search.history import History
 from ayar.seeds import Purpose
 
 
 class Logbook:
-    """The trials of one study: read once, then kept in step with what is appended."""
+    """The trials of one study: read once, then kept in step with what is appended.
+
+    Attributes:
+        history: All trials by number, as searchers see them. Only the logbook changes it.
+    """
 
     def __init__(self, ledger: Ledger, study: int, metric: Metric, horizon: int) -> None:
         self._ledger, self._study, self._metric, self._horizon = ledger, study, metric, horizon
-        self._trials = {t.id: t for t in ledger.trials(study)}
+        self.history = History(ledger.trials(study))
 
     @property
     def trials(self) -> list[Trial]:
         """All trials by number."""
-        return list(self._trials.values())
+        return list(self.history)
 
     def outstanding(self) -> list[Move]:
         """Moves that were handed out and not yet answered, from where they stand now."""
         return [
             Move(t.id, t.config, t.seed, t.curve.last_step, t.target_step, t.purpose)
-            for t in self._trials.values()
-            if t.state is State.RUNNING
+            for t in self.history
+            if t.target_step > t.curve.last_step and t.state is State.RUNNING
         ]
 
     def of(self, config: Configuration, seed: int) -> Trial | None:
         """The trial of this configuration and seed. Seeds tell purposes apart."""
-        key = config_key(config)
-        return next((t for t in self._trials.values() if t.seed == seed and config_key(t.config) == key), None)
+        return next((t for t in self.history.of(config) if t.seed == seed), None)
 
     def start(self, config: Configuration, seed: int, purpose: Purpose, stop_step: int) -> Move:
         """Begin a new trial."""
         trial = self._ledger.add_trial(self._study, config, seed, purpose, stop_step=stop_step)
-        self._trials[trial] = Trial(trial, config, seed, purpose, target_step=stop_step)
+        self.history.put(Trial(trial, config, seed, purpose, target_step=stop_step))
         return Move(trial, config, seed, 0, stop_step, purpose)
 
     def go_on(self, trial: int, stop_step: int) -> Move:
         """Let a trial train up to ``stop_step``."""
-        record = self._trials[trial]
+        record = self._trial(trial)
         move = Move(trial, record.config, record.seed, record.curve.last_step, stop_step, record.purpose)
         self._ledger.add_move(self._study, move)
-        self._trials[trial] = replace(record, target_step=stop_step)
+        self.history.put(replace(record, target_step=stop_step))
         return move
 
     def tell(self, move: Move, rows: Iterable[Mapping[str, Any]], *, error: str | None, ended: bool) -> None:
         """Answer an outstanding move; see ``Study.tell``."""
-        trial = self._trials.get(move.trial)
+        trial = self.history.numbered(move.trial)
         if trial is None or trial.seed != move.seed or config_key(trial.config) != config_key(move.config):
             raise MoveError(
                 f"The study has no trial {move.trial} with this move's configuration and seed. "
@@ -79,13 +83,13 @@ class Logbook:
                     "Tell steps start_step + 1 to stop_step."
                 )
         self._append(trial, new)
-        trial = self._trials[trial.id]
+        trial = self._trial(trial.id)
         if error is not None or ended or trial.diverged or trial.curve.last_step >= move.stop_step:
             self._close(trial, ended=ended, error=error)
 
     def record(self, event: Event) -> None:
         """Write down what a worker reported."""
-        trial = self._trials[event.trial]
+        trial = self._trial(event.trial)
         match event:
             case Measured():
                 if len(trial.curve) and event.step <= trial.curve.last_step:
@@ -103,16 +107,23 @@ class Logbook:
             raise MoveError(f"Trial {trial.id} stands at step {trial.curve.last_step}. {error}") from None
         if new:
             self._ledger.add_measurements(self._study, trial.id, new)
-            self._trials[trial.id] = replace(trial, curve=curve)
+            self.history.put(replace(trial, curve=curve))
 
     def _close(self, trial: Trial, *, ended: bool, error: str | None = None, waste_s: float = 0.0) -> None:
         ended = ended or trial.diverged or trial.curve.last_step >= self._horizon
         self._ledger.end_move(self._study, trial.id, ended=ended, error=error, waste_s=waste_s)
         paused = error is None and not ended
-        self._trials[trial.id] = replace(
-            trial,
-            target_step=trial.curve.last_step if paused else trial.target_step,
-            ended=ended,
-            error=error,
-            waste_s=trial.waste_s + waste_s,
+        self.history.put(
+            replace(
+                trial,
+                target_step=trial.curve.last_step if paused else trial.target_step,
+                ended=ended,
+                error=error,
+                waste_s=trial.waste_s + waste_s,
+            )
         )
+
+    def _trial(self, number: int) -> Trial:
+        trial = self.history.numbered(number)
+        assert trial is not None
+        return trial

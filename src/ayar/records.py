@@ -160,7 +160,15 @@ class Curve:
 
     def extended(self, more: Iterable[Measurement]) -> Curve:
         """This curve with later measurements appended."""
-        return Curve((*self.measurements, *more))
+        new = Curve(tuple(more))
+        if not self.measurements:
+            return new
+        if new.measurements and new.measurements[0].step <= self.last_step:
+            raise ValueError(f"A curve's steps must rise, got {new.measurements[0].step} after {self.last_step}.")
+        # Both parts are checked, so the whole need not be: a long curve grows step by step.
+        whole = object.__new__(Curve)
+        object.__setattr__(whole, "measurements", self.measurements + new.measurements)
+        return whole
 
 
 @dataclass(frozen=True, slots=True)

@@ -70,8 +70,8 @@ class Budget:
 def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int) -> list[Move]:
     """Turn the searcher's next proposals into moves: numbered, seeded and written down."""
     moves = []
-    index = sum(t.purpose is Purpose.SEARCH for t in book.trials)
-    for proposal in searcher.propose(problem, book.trials, n):
+    index = book.history.started[Purpose.SEARCH]
+    for proposal in searcher.propose(problem, book.history, n):
         if proposal.trial is not None:
             moves.append(book.go_on(proposal.trial, proposal.stop_step))
         else:
@@ -107,11 +107,11 @@ class Tuning:
 
         def used() -> float:
             by_time = 1 - (ends_at - time.monotonic()) / budget.search_s if budget.minutes else 0.0
-            by_steps = search_steps(book.trials) / budget.steps if budget.steps else 0.0
+            by_steps = search_steps(book.history) / budget.steps if budget.steps else 0.0
             return max(by_time, by_steps)
 
         def shown() -> float:
-            started = sum(t.purpose is Purpose.SEARCH for t in book.trials)
+            started = book.history.started[Purpose.SEARCH]
             return max(used(), started / budget.trials if budget.trials else 0.0)
 
         def next_moves(n: int) -> list[Move]:
@@ -213,7 +213,7 @@ class Tuning:
                 closed += not isinstance(event, Measured)
                 if isinstance(event, Failed):
                     self._refuse_hopeless(event)
-            if closed >= max(KEPT_FOLDERS, len(self.book.trials) // 10):
+            if closed >= max(KEPT_FOLDERS, len(self.book.history) // 10):
                 self._prune_folders()
                 closed = 0
             if self.display.due:

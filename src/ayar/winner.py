@@ -16,6 +16,7 @@ import numpy as np
 
 from ayar.records import Configuration, Metric, Score, ScoreKind, Trial, Winner, config_key
 from ayar.search.base import SEARCH_DATA
+from ayar.search.history import FACTS, column
 from ayar.seeds import Purpose
 from ayar.stats import mean_interval
 
@@ -63,7 +64,8 @@ _SPLITS = (
 
 def search_steps(trials: Sequence[Trial]) -> int:
     """Steps of training that search data consist of."""
-    return sum(t.curve.last_step for t in trials if t.purpose in SEARCH_DATA)
+    facts = column(trials, FACTS)
+    return int(facts["last_step"][facts["data"]].sum())
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

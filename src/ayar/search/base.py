@@ -3,6 +3,10 @@
 A searcher is a pure function of the problem and the history: no hidden memory, so a study resumed from its
 ledger goes on exactly as if it had never stopped. Outstanding moves are in the history as running trials.
 
+Most of what a searcher asks of a trial it asks again for the next move. ``ayar.search.history`` keeps the answers:
+``column(history, FACTS)`` and ``column(history, Points(space))`` are arrays with one row for each trial, made anew for
+a plain sequence and only where trials have changed for the ``History`` that a study keeps.
+
 A worked sequence, with two workers::
 
     propose(problem, [], 2)                    -> two new configurations

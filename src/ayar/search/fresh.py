@@ -8,9 +8,9 @@ import numpy as np
 
 from ayar.records import Configuration, Trial, config_key
 from ayar.search.base import SEARCH_DATA, Problem, Proposal
+from ayar.search.history import History
 from ayar.seeds import Purpose
 
-_SCANS = 32  # so many look-ups by comparing are quicker than writing thousands of keys
 _DRAWS = 16  # random tries in a finite space before it is gone through one by one
 _DRAWS_IN_A_CONTINUUM = 1000
 
@@ -18,33 +18,33 @@ _DRAWS_IN_A_CONTINUUM = 1000
 class Known:
     """The configurations of the search data, which are not to be proposed again."""
 
-    def __init__(self, history: Iterable[Trial]) -> None:
-        self._configs = [trial.config for trial in history if trial.purpose in SEARCH_DATA]
+    def __init__(self, history: Sequence[Trial]) -> None:
+        self._history = history
+        self._more: set[str] = set()
         self._keys: set[str] | None = None
-        self._asked = 0
 
     def __contains__(self, config: Configuration) -> bool:
-        key = config_key(config)
-        if self._keys is None and self._asked >= _SCANS:
-            self._keys = set(map(config_key, self._configs))
-        if self._keys is not None:
-            return key in self._keys
-        self._asked += 1
-        return any(other == config and config_key(other) == key for other in self._configs)
+        if config_key(config) in self._more:
+            return True
+        if isinstance(self._history, History):
+            return any(trial.purpose in SEARCH_DATA for trial in self._history.of(config))
+        if self._keys is None:
+            self._keys = {config_key(trial.config) for trial in self._history if trial.purpose in SEARCH_DATA}
+        return config_key(config) in self._keys
 
     def add(self, config: Configuration) -> None:
         """Take in one more."""
-        self._configs.append(config)
-        if self._keys is not None:
-            self._keys.add(config_key(config))
+        self._more.add(config_key(config))
 
 
-def searched(history: Iterable[Trial]) -> int:
+def searched(history: Sequence[Trial]) -> int:
     """How many trials the search has started: the number of the next new configuration."""
+    if isinstance(history, History):
+        return history.started[Purpose.SEARCH]
     return sum(trial.purpose is Purpose.SEARCH for trial in history)
 
 
-def allowed(problem: Problem, history: Iterable[Trial], n: int) -> int:
+def allowed(problem: Problem, history: Sequence[Trial], n: int) -> int:
     """How many of ``n`` new trials the problem's limit still lets start."""
     return n if problem.max_trials is None else max(0, min(n, problem.max_trials - searched(history)))
 

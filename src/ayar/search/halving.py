@@ -6,16 +6,21 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import islice
 from operator import attrgetter
+from typing import Any
 
 import numpy as np
 
 from ayar.records import State, Trial
-from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
+from ayar.search.base import Problem, Proposal, Searcher
+from ayar.search.history import FACTS, PURPOSES, STATES, column
 from ayar.search.quasirandom import QuasiRandom
 from ayar.seeds import Purpose
 
 _LOSS, _STEP = attrgetter("loss"), attrgetter("step")
+_PAUSED, _SEARCH = STATES.index(State.PAUSED), PURPOSES.index(Purpose.SEARCH)
 
 
 @dataclass(frozen=True)
@@ -62,52 +67,65 @@ class Halving:
         rungs = self.rungs(problem.horizon)
         if not problem.sliceable or len(rungs) == 1:
             return self.base.propose(problem, history, n)
-        entrants = [trial for trial in history if trial.purpose in SEARCH_DATA]
-        losses = _losses_at(rungs, entrants)
-        continuations = [*self._promotions(entrants, losses, rungs, math.floor)]
-        proposals = continuations[:n]
+        facts = column(history, FACTS)
+        data = facts["data"]
+        losses = column(history, LossesAt(rungs))
+        waiting = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH)
+        losses = np.where(data[:, None], losses, np.nan)
+        promoted = partial(self._promotions, losses, waiting & data, problem.horizon)
+        proposals = [self._continued(history, place, stop) for place, stop in islice(promoted(math.floor), n)]
         if len(proposals) < n:
             new = self.base.propose(problem, history, n - len(proposals))
             proposals += [replace(proposal, stop_step=rungs[0]) for proposal in new]
         if len(proposals) < n:
             known = {proposal.trial for proposal in proposals}
-            more = [p for p in self._promotions(entrants, losses, rungs, math.ceil) if p.trial not in known]
-            proposals += more[: n - len(proposals)]
+            more = (self._continued(history, place, stop) for place, stop in promoted(math.ceil))
+            proposals += islice((p for p in more if p.trial not in known), n - len(proposals))
         return proposals
 
     def _promotions(
-        self, entrants: Sequence[Trial], losses: np.ndarray, rungs: Sequence[int], rounded: Callable[[float], int]
-    ) -> Iterator[Proposal]:
-        """Continuations to the next rung, of the best at each rung, the highest rung first.
+        self, losses: np.ndarray, waiting: np.ndarray, horizon: int, rounded: Callable[[float], int]
+    ) -> Iterator[tuple[int, int]]:
+        """Places in the history with the rung to go to, of the best at each rung, the highest rung first.
 
-        ``losses`` has the shape ``(len(entrants), len(rungs))``; ``rounded`` makes a share a number of trials.
+        ``losses`` has the shape ``(n, rungs)``; ``waiting`` says who may be continued: what was tried by hand is
+        evidence, but stays where it is. ``rounded`` makes a share a number of trials.
         """
+        rungs = self.rungs(horizon)
         heights = (~np.isnan(losses)).sum(axis=1)  # rungs reached
         for level in range(len(rungs) - 2, -1, -1):
-            order = losses[:, level].argsort(kind="stable")  # those that did not get here, NaN, come last
+            # those that did not get here, NaN, come last
+            order = losses[:, level].argsort(kind="stable")
             quota = rounded(int((heights > level).sum()) / self.eta)
-            for row in order[:quota].tolist():
-                if heights[row] == level + 1 and _waits(entrants[row]):
-                    yield Proposal(entrants[row].config, rungs[level + 1], entrants[row].id)
+            best = order[:quota]
+            for place in best[(heights[best] == level + 1) & waiting[best]].tolist():
+                yield place, rungs[level + 1]
         # Interrupted before the first rung: nobody can tell yet what they are worth.
-        for row in np.flatnonzero(heights == 0).tolist():
-            if _waits(entrants[row]):
-                yield Proposal(entrants[row].config, rungs[0], entrants[row].id)
+        for place in np.flatnonzero((heights == 0) & waiting).tolist():
+            yield place, rungs[0]
+
+    @staticmethod
+    def _continued(history: Sequence[Trial], place: int, stop_step: int) -> Proposal:
+        return Proposal(history[place].config, stop_step, history[place].id)
 
 
-def _waits(trial: Trial) -> bool:
-    """Whether the search may continue it. What was tried by hand is evidence, but stays where it is."""
-    return trial.state is State.PAUSED and trial.purpose is Purpose.SEARCH
-
-
-def _losses_at(rungs: Sequence[int], entrants: Sequence[Trial]) -> np.ndarray:
-    """The least loss of each trial up to each rung, shape ``(len(entrants), len(rungs))``; NaN where it was not.
+@dataclass(frozen=True)
+class LossesAt:
+    """The least loss of a trial up to each rung; NaN where it was not, infinite where it broke on the way.
 
     Written for thousands of long curves: what is done once per measurement is left to built-in functions.
     """
-    rows = []
-    for trial in entrants:
-        measurements = trial.curve.measurements
+
+    rungs: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """See ``Column``."""
+        return np.dtype((np.float64, (len(self.rungs),)))
+
+    def __call__(self, trial: Trial) -> list[float]:
+        """See ``Column``."""
+        measurements, rungs = trial.curve.measurements, self.rungs
         curve = list(map(_LOSS, measurements))
         last_step = measurements[-1].step if measurements else 0
         broken = trial.error is not None or not all(map(math.isfinite, curve))
@@ -121,5 +139,4 @@ def _losses_at(rungs: Sequence[int], entrants: Sequence[Trial]) -> np.ndarray:
             skipped = len(curve) - len(trained)
             ends = [bisect_right(measurements, rung, key=_STEP) - skipped for rung in rungs[:height]]
             row = [min(trained[:end], default=math.inf) for end in ends]
-        rows.append(row + [math.nan] * (len(rungs) - height))
-    return np.array(rows).reshape(len(entrants), len(rungs))
+        return row + [math.nan] * (len(rungs) - height)

@@ -260,20 +260,30 @@ class Space:
 
     # --- The unit cube ---
 
-    def encode(self, config: Mapping[str, Any]) -> np.ndarray:
+    def encode(self, config: Mapping[str, Any], *, outside: bool = False) -> np.ndarray:
         """A configuration as a point of the unit cube, shape ``(dimensions,)``; 0.5 where it is inactive.
+
+        Args:
+            config: The configuration.
+            outside: Take numbers beyond the ends of a Float or an Int, too: they lie beyond 0 and 1. On a log scale
+                there is no place for numbers that aren't positive.
 
         Raises:
             SpaceError: The configuration is not in the space.
         """
-        settled = self._settle(config, fill=())
+        settled = self._settle(config, fill=(), outside=outside)
         point = np.full(self.dimensions, 0.5)
         for name, value in settled.items():
             entry, start = self._entries[name], self._places[name].start
-            if isinstance(entry, PerLayer):
-                point[start : start + len(value)] = [entry.element.to_unit(item) for item in value]
-            elif not isinstance(entry, Fixed):
-                point[start] = entry.to_unit(value)
+            try:
+                if isinstance(entry, PerLayer):
+                    point[start : start + len(value)] = [entry.element.to_unit(item) for item in value]
+                elif not isinstance(entry, Fixed):
+                    point[start] = entry.to_unit(value)
+            except ValueError:
+                raise SpaceError(
+                    f"{name}: {value!r} has no place on a log scale, which holds positive numbers."
+                ) from None
         return point
 
     def decode(self, point: Sequence[float] | np.ndarray) -> Configuration:
