@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ayar.seeds import Purpose, purpose_of, trial_seed
+from ayar.seeds import Purpose, number_of, purpose_of, trial_seed
 
 studies = st.integers(0, 2**63)
 indices = st.integers(0, 2**40)
@@ -42,3 +42,8 @@ def test_seeds_stay_as_they_were_in_released_ledgers():
 def test_a_negative_index_is_refused():
     with pytest.raises(ValueError, match="counts from 0, got -1"):
         trial_seed(0, Purpose.SEARCH, -1)
+
+
+@given(st.integers(0, 2**31), st.sampled_from(Purpose), st.integers(0, 2**28 - 1))
+def test_a_seed_tells_its_number_in_its_stream(study_seed, purpose, index):
+    assert number_of(study_seed, trial_seed(study_seed, purpose, index)) == index

@@ -5,7 +5,14 @@ import pytest
 from scipy import stats as oracle
 
 from ayar.errors import NotEnoughEvidence
-from ayar.stats import bootstrap_interval, mean_interval, paired_interval, paired_test
+from ayar.stats import (
+    bootstrap_interval,
+    fold_interval,
+    mean_interval,
+    paired_interval,
+    paired_test,
+    score_interval,
+)
 
 READINGS = [0.021, 0.025, 0.019, 0.030, 0.022, 0.024]
 OTHERS = [0.025, 0.026, 0.024, 0.031, 0.022, 0.029]
@@ -85,3 +92,44 @@ def test_the_same_generator_gives_the_same_bootstrap():
     first, again, other = (bootstrap_interval(values, np.mean, np.random.default_rng(seed)) for seed in (7, 7, 8))
 
     assert first == again != other
+
+
+def test_the_score_interval_of_even_readings_is_no_narrower_than_student_s_and_has_its_mean_inside():
+    mean, low, high = score_interval(READINGS)
+    _, student_low, student_high = mean_interval(READINGS)
+
+    assert low <= student_low < mean < student_high <= high
+
+
+def test_the_score_interval_reaches_further_to_the_side_of_the_long_tail():
+    mean, low, high = score_interval([0.1, 0.11, 0.12, 0.13, 0.4])
+
+    assert high - mean > 1.5 * (mean - low)
+
+
+def test_equal_readings_have_an_interval_without_width():
+    assert score_interval([0.25] * 6) == (0.25, 0.25, 0.25)
+
+
+def test_the_score_interval_turns_with_its_readings():
+    mean, low, high = score_interval([-x for x in OTHERS])
+    other = score_interval(OTHERS)
+
+    assert (-mean, -high, -low) == pytest.approx(other)
+
+
+@pytest.mark.parametrize(("draw", "truth"), [("normal", 0.0), ("exponential", 1.0)])
+def test_the_score_interval_covers_where_student_s_does_and_where_it_does_not(draw, truth):
+    """Student's covers 90 % of exponential readings at n = 10; the standard error of 4,000 draws is 0.4 points."""
+    rng = np.random.default_rng(8)
+    ends = np.array([score_interval(getattr(rng, draw)(size=10))[1:] for _ in range(4000)])
+
+    assert 0.93 <= np.mean((ends[:, 0] <= truth) & (truth <= ends[:, 1])) <= 0.97
+
+
+def test_the_interval_of_folds_is_wider_by_what_their_shared_rows_ask_for():
+    """Ten folds, a tenth of the rows each: sqrt(1 + 10 x 0.1 / 0.9) = 1.4530 times Student's half width."""
+    values = np.linspace(0.1, 0.2, 10)
+    mean, _, high = fold_interval(values, share=0.1)
+
+    assert (high - mean) / (mean_interval(values)[2] - mean) == pytest.approx(1.45297, abs=1e-5)

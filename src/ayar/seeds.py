@@ -42,6 +42,19 @@ def trial_seed(study_seed: int, purpose: Purpose, index: int) -> int:
     return (stream << _BITS) | ((start + index * _ODD) % (1 << _BITS))
 
 
+def number_of(study_seed: int, seed: int) -> int:
+    """Which number in its stream a seed of ``trial_seed(study_seed, ...)`` has: the index it was made from.
+
+    Of any other seed it gives a number in [0, 2**28) all the same, always the same one.
+
+    >>> number_of(7, trial_seed(7, Purpose.RERANK, 12))
+    12
+    """
+    purpose = purpose_of(seed)
+    offset = seed - trial_seed(study_seed, purpose, 0)
+    return offset * pow(_ODD, -1, 1 << _BITS) % (1 << _BITS)
+
+
 def purpose_of(seed: int) -> Purpose:
     """The stream that a seed of ``trial_seed`` belongs to."""
     return list(Purpose)[seed >> _BITS]

@@ -101,18 +101,6 @@ def shift(before: ArrayLike, now: ArrayLike) -> Estimate:
     return Estimate(moved, moved - half, moved + half)
 
 
-def pooled_sd(groups: Sequence[ArrayLike]) -> float | None:
-    """Standard deviation within groups of readings, each around its own mean; None without two in any group.
-
-    >>> pooled_sd([[1.0, 3.0], [11.0, 13.0], [5.0]])
-    1.414...
-    """
-    arrays = [np.asarray(group, dtype=float) for group in groups]
-    freedom = sum(max(len(a) - 1, 0) for a in arrays)
-    squares = math.fsum(float(((a - a.mean()) ** 2).sum()) for a in arrays if len(a) > 1)
-    return math.sqrt(squares / freedom) if freedom else None
-
-
 def margin(run_sd: float | None, level: float) -> float:
     """The least gain worth a change: half the spread of a run, and at least 0.1 % of the level.
 

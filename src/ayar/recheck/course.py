@@ -22,6 +22,7 @@ from ayar.recheck.fingerprint import changes
 from ayar.records import Configuration, Metric, ScoreKind, Trial, Winner
 from ayar.seeds import Purpose
 from ayar.space import Space
+from ayar.stats import pooled_sd
 from ayar.winner import Standing, loss_by, standing, standings
 
 SCREEN_SEEDS = 3
@@ -151,7 +152,7 @@ def plan(winner: Winner, trials: Sequence[Trial], space: Space, metric: Metric, 
     stored = winner.scores.get(ScoreKind.FRESH_SEED)
     fresh = tuple(metric.loss(v) for v in stored.values) if stored is not None else ()
     places = standings(trials)
-    run_sd = confirm.pooled_sd([fresh]) if fresh and all(map(math.isfinite, fresh)) else None
+    run_sd = pooled_sd([fresh]) if fresh and all(map(math.isfinite, fresh)) else None
     found = challengers(winner.config, places, space, run_sd)
     if not found:
         raise NotEnoughEvidence(
@@ -247,7 +248,7 @@ class _Findings:
         if not math.isfinite(self.home.mean):
             return 0.0
         groups = [self.home.losses] if self.course.run_sd is None else [self.course.fresh, self.home.losses]
-        return confirm.margin(confirm.pooled_sd(groups), self.home.mean)
+        return confirm.margin(pooled_sd(groups), self.home.mean)
 
     @property
     def loss_shift(self) -> Estimate | None:
@@ -271,7 +272,7 @@ class _Findings:
         finite = [d for d in self.screened if np.isfinite(d).all()]
         if len(self.confirmed) > 1 and np.isfinite(self.confirmed).all():
             finite = [self.confirmed]
-        spread = confirm.pooled_sd(finite)
+        spread = pooled_sd(finite)
         if spread is None:
             return None
         round_off = 1e-12 * abs(self.home.mean)
