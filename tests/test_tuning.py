@@ -1,5 +1,7 @@
 """The one loop, with lanes: what a user of them is promised."""
 
+import time
+
 import pytest
 
 import ayar
@@ -84,3 +86,60 @@ def test_a_search_in_lanes_asks_for_no_more_trials_than_its_budget(recipe):
 def test_an_unknown_number_of_lanes_is_refused(recipe, lanes):
     with pytest.raises(BudgetError, match=r"lanes=.* is unknown. Give 'auto', 'off', or how many"):
         tuned(recipe, trials=1, workers=0, lanes=lanes)
+
+
+@pytest.fixture
+def climbs():
+    """A training whose loss grows, without end, where the rate is above 0.5; then it takes its time."""
+
+    def train(config, seed):
+        grows = config["rate"] > 0.5
+        for step in range(41):
+            time.sleep(0.05 if grows and step > 7 else 0)
+            loss = (1.2 if grows else 0.9) ** step
+            yield {"step": step, "loss": loss, "train_probe": loss}
+
+    return train
+
+
+def climbing(store=None, searcher="random"):
+    space = ayar.Space(rate=ayar.Float(0.0, 1.0))
+    return Study(store, space=space, minimize="loss", horizon=40, searcher=searcher)
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_trial_that_diverges_is_stopped(workers, climbs):
+    study = climbing()
+    study.tune(climbs, trials=8, workers=workers, confirm=0, progress=False)
+    wild = [t for t in study.trials() if t.config["rate"] > 0.5]
+    assert wild
+    assert all(t.state is ayar.State.COMPLETED and 6 <= t.curve.last_step < 40 for t in wild)
+    assert {t.curve.last_step for t in study.trials() if t not in wild} == {40}
+
+
+def test_nothing_is_stopped_where_the_doctor_is_off(climbs):
+    study = climbing()
+    study.tune(climbs, trials=3, workers=0, confirm=0, progress=False, doctor="off")
+    assert {t.curve.last_step for t in study.trials()} == {40}
+
+
+def test_a_search_that_listens_goes_on_from_its_ledger_with_the_same_moves(climbs, tmp_path):
+    whole, store = climbing(searcher="bayesian"), tmp_path / "parts.db"
+    whole.tune(climbs, trials=14, workers=0, confirm=0, progress=False)
+    for trials in (3, 9, 14):
+        with climbing(store, "bayesian") as study:
+            study.tune(climbs, trials=trials, workers=0, confirm=0, progress=False)
+            parts = study.trials()
+    assert [(t.config, t.curve.last_step) for t in parts] == [(t.config, t.curve.last_step) for t in whole.trials()]
+
+
+@pytest.mark.parametrize(("doctor", "last_step"), [("listen", 13), ("advise", 40)])
+def test_a_trial_that_diverges_is_not_asked_to_go_on(doctor, last_step):
+    study = Study(space=ayar.Space(rate=0.9), minimize="loss", horizon=40, searcher="halving")
+    while moves := study.ask(doctor=doctor):
+        (move,) = moves
+        steps = range(move.start_step + (move.start_step > 0), move.stop_step + 1)
+        study.tell(move, [{"step": step, "loss": 1.3**step, "train_probe": 1.3**step} for step in steps])
+    (trial,) = study.trials()
+    assert trial.curve.last_step == last_step
+    assert trial.state is ayar.State.COMPLETED

@@ -33,6 +33,12 @@ class Logbook:
         """All trials by number."""
         return list(self.history)
 
+    def trial(self, number: int) -> Trial:
+        """The trial with this number, which the study has."""
+        trial = self.history.numbered(number)
+        assert trial is not None
+        return trial
+
     def outstanding(self) -> list[Move]:
         """Moves that were handed out and not yet answered, from where they stand now."""
         return [
@@ -53,7 +59,7 @@ class Logbook:
 
     def go_on(self, trial: int, stop_step: int) -> Move:
         """Let a trial train up to ``stop_step``."""
-        record = self._trial(trial)
+        record = self.trial(trial)
         move = Move(trial, record.config, record.seed, record.curve.last_step, stop_step, record.purpose)
         self._ledger.add_move(self._study, move)
         self.history.put(replace(record, target_step=stop_step))
@@ -83,13 +89,13 @@ class Logbook:
                     "Tell steps start_step + 1 to stop_step."
                 )
         self._append(trial, new)
-        trial = self._trial(trial.id)
+        trial = self.trial(trial.id)
         if error is not None or ended or trial.diverged or trial.curve.last_step >= move.stop_step:
             self._close(trial, ended=ended, error=error)
 
     def record(self, event: Event) -> None:
         """Write down what a worker reported."""
-        trial = self._trial(event.trial)
+        trial = self.trial(event.trial)
         match event:
             case Measured():
                 if len(trial.curve) and event.step <= trial.curve.last_step:
@@ -122,8 +128,3 @@ class Logbook:
                 waste_s=trial.waste_s + waste_s,
             )
         )
-
-    def _trial(self, number: int) -> Trial:
-        trial = self.history.numbered(number)
-        assert trial is not None
-        return trial

@@ -33,6 +33,7 @@ from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
 from ayar.search import searcher_named
+from ayar.search.advised import Doctor
 from ayar.search.base import SEARCH_DATA, Problem
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
@@ -131,13 +132,16 @@ class Study:
 
     # -- ask and tell, for a loop of your own ------------------------------------------------------------------
 
-    def ask(self, n: int = 1) -> list[Move]:
+    def ask(self, n: int = 1, *, doctor: str = "listen") -> list[Move]:
         """Up to ``n`` moves; any number may be outstanding.
 
         Fewer come when what is left waits for outstanding moves; none, with nothing outstanding, means that the
-        space is exhausted. The same seed, history and order of calls give the same moves.
+        space is exhausted. The same seed, history and order of calls give the same moves. ``doctor`` as for ``tune``:
+        a trial that diverges is not continued.
         """
-        return ask(self._book, self._searcher, Problem(self.space, self.horizon, self.seed), n)
+        heeded = Doctor.named(doctor)
+        problem = Problem(self.space, self.horizon, self.seed)
+        return ask(self._book, heeded.beside(self._searcher), problem, n, stops=heeded.stops)
 
     def outstanding(self) -> list[Move]:
         """Moves that were asked and not yet answered, from where they stand now; also those of an earlier run."""
@@ -314,6 +318,7 @@ class Study:
         step_timeout_s: float | None = None,
         progress: bool = True,
         lanes: str | int = "auto",
+        doctor: str = "listen",
     ) -> Winner | None:
         """Search, then confirm the winner on fresh seeds. Resumes where it stopped; ends at once when all is done.
 
@@ -328,21 +333,23 @@ class Study:
             progress: Whether to show a bar, where standard error is a terminal.
             lanes: How many trials of a recipe each worker trains as one computation: ``"auto"`` for as many as
                 pay, ``"off"``, or at most this number. No curve changes with it.
+            doctor: What the search does with what the curves say: ``"stop"`` those that diverge beyond doubt,
+                ``"advise"``, that is try the moves that the best ones ask for, ``"listen"`` for both, or ``"off"``.
 
         Raises:
-            BudgetError: No limit was given for a space that has no end, or ``lanes`` is none of these.
+            BudgetError: No limit was given for a space that has no end, or ``lanes`` or ``doctor`` is none of these.
             ObjectiveError: The objective can't be used; what was recorded stays.
             KeyboardInterrupt: After Ctrl-C, once the running steps have ended and are recorded; a second one at once.
         """
         budget = Budget(minutes, trials, steps, confirm)
         if minutes is trials is steps is None and self.space.size is None:
             raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
-        at_most = _at_most(lanes)
+        at_most, listens = _at_most(lanes), Doctor.named(doctor)
         problem = Problem(self.space, self.horizon, self.seed, self._sliceable(objective), trials)
         with self._tuning(objective, problem, workers, at_most, step_timeout_s, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
-                tuning.search(budget, max(workers, 1))
+                tuning.heed(listens).search(budget, max(workers, 1))
             if confirm and not tuning.interrupt.asked and ranked(self.trials()):
                 if plan is None:
                     rounds = budget.confirm_rounds(self.trials(), self.horizon, max(workers, 1))

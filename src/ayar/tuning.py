@@ -6,16 +6,18 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from itertools import islice
 from pathlib import Path
 
+from ayar.curves.stopping import diverges
 from ayar.errors import BudgetError, ObjectiveError
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.records import Configuration, Metric, Move, State, Trial, config_key
-from ayar.run.events import Failed, Measured, Pool
+from ayar.run.events import Event, Failed, Finished, Measured, Pool
+from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import Plan, others, ranked, search_steps, standings, training_cost_s
@@ -67,18 +69,28 @@ class Budget:
         return search_steps(trials) / horizon * self.confirm / (1 - self.confirm) / workers
 
 
-def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int) -> list[Move]:
-    """Turn the searcher's next proposals into moves: numbered, seeded and written down."""
-    moves = []
+def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: bool = False) -> list[Move]:
+    """Turn the searcher's next proposals into moves: numbered, seeded and written down.
+
+    With ``stops``, a trial whose curve diverges is ended instead of being continued.
+    """
+    moves: list[Move] = []
+    ended = False
     index = book.history.started[Purpose.SEARCH]
     for proposal in searcher.propose(problem, book.history, n):
         if proposal.trial is not None:
-            moves.append(book.go_on(proposal.trial, proposal.stop_step))
+            move = book.go_on(proposal.trial, proposal.stop_step)
+            if stops and diverges(book.trial(move.trial).curve, problem.horizon):
+                book.record(Finished(move.trial, ended=True))
+                ended = True
+            else:
+                moves.append(move)
         else:
             seed = trial_seed(problem.seed, Purpose.SEARCH, index)
             index += 1
             moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
-    return moves
+    # No moves would mean that the space is exhausted.
+    return moves if moves or not ended else ask(book, searcher, problem, n, stops=stops)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +99,7 @@ class Tuning:
 
     Attributes:
         folder: Where trials keep their files, each in one of its own.
+        stops: Whether search trials that diverge are stopped early.
     """
 
     book: Logbook
@@ -97,6 +110,12 @@ class Tuning:
     folder: Path
     display: ProgressDisplay
     interrupt: Interrupt
+    stops: bool = False
+    _stopped: set[int] = field(default_factory=set)
+
+    def heed(self, doctor: Doctor) -> Tuning:
+        """This tuning with a search that does so much of what the curves say."""
+        return replace(self, searcher=doctor.beside(self.searcher), stops=doctor.stops)
 
     def search(self, budget: Budget, workers: int) -> None:
         """Search until the budget's share for it is used, or the space is exhausted."""
@@ -115,9 +134,12 @@ class Tuning:
             return max(used(), started / budget.trials if budget.trials else 0.0)
 
         def next_moves(n: int) -> list[Move]:
-            if left_over:
-                return [left_over.pop()]
-            return ask(book, self.searcher, self.problem, n)
+            while left_over:
+                move = left_over.pop()
+                if not (self.stops and diverges(book.trial(move.trial).curve, self.problem.horizon)):
+                    return [move]
+                book.record(Finished(move.trial, ended=True))  # it was about to be stopped
+            return ask(book, self.searcher, self.problem, n, stops=self.stops)
 
         self._drive(next_moves, phase="search", shown=shown, over=lambda: used() >= 1)
 
@@ -209,7 +231,7 @@ class Tuning:
             if not self.pool.busy:
                 break
             for event in self.pool.wait(0.2):
-                self.book.record(event)
+                self._record(event)
                 closed += not isinstance(event, Measured)
                 if isinstance(event, Failed):
                     self._refuse_hopeless(event)
@@ -219,6 +241,18 @@ class Tuning:
             if self.display.due:
                 self.display.show(phase, shown(), self.book.trials, self._best_words(), self.pool.lanes)
         self._prune_folders()
+
+    def _record(self, event: Event) -> None:
+        """Write down what a worker reported; let a search trial whose curve diverges end with the step it is in."""
+        if isinstance(event, Finished) and event.trial in self._stopped:
+            event = replace(event, ended=True)
+        self.book.record(event)
+        if not self.stops or not isinstance(event, Measured) or event.trial in self._stopped:
+            return
+        trial = self.book.trial(event.trial)
+        if trial.purpose is Purpose.SEARCH and diverges(trial.curve, self.problem.horizon):
+            self._stopped.add(trial.id)
+            self.pool.pause(trial.id)
 
     def _refuse_hopeless(self, failure: Failed) -> None:
         """Stop where the training itself is broken: other configurations would only fail alike."""

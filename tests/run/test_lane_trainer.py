@@ -224,6 +224,20 @@ def test_pausing_ends_each_move_with_the_step_it_is_in(opened, move, curve):
     assert curve(events, 0) == expected(0, 0, 9)
 
 
+def test_pausing_one_trial_ends_its_lane_alone(opened, move, curve):
+    trainer = opened(Recipe(size=2))
+    for trial in range(4):
+        trainer.begin(move(trial, 0, 6))
+    events = trainer.advance()
+    trainer.pause(1)
+    trainer.pause(3)
+    events += drain(trainer)
+    assert sorted((end.trial, end.ended) for end in ends(events)) == [(0, False), (1, False), (2, False), (3, False)]
+    assert [curve(events, trial)[-1][0] for trial in (0, 2)] == [6, 6]
+    assert curve(events, 1)[-1][0] < 6
+    assert curve(events, 3) == []
+
+
 def test_a_diverged_lane_ends_and_touches_no_other(opened, move, curve):
     trainer = opened(Recipe(size=2))
     events = drain(trainer, move(0, 0, 9, nan_at=3), move(1, 0, 9), move(2, 0, 9))

@@ -386,3 +386,23 @@ def test_a_failure_shows_what_the_training_printed_and_the_worker_goes_on(move, 
     assert failed.error.splitlines()[-21:] == ["Its last output:", *(f"line {n}" for n in range(10, 30))]
     assert before.metrics == after.metrics
     assert capfd.readouterr().out == ""
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_pausing_one_trial_ends_its_move_alone(workers, move, finish, tmp_path):
+    (tmp_path / "there").touch()
+    there = str(tmp_path / "there")
+    with pool_of(waiting_for_file, workers, horizon=10**9) as pool:
+        pool.submit(move(0, 0, 10**9, file=there))
+        if workers == 2:
+            pool.submit(move(1, 0, 10**9, file=there))
+        events = []
+        while not events:
+            events += pool.wait(1)
+        pool.pause(7)  # of a stranger: nothing happens
+        pool.pause(0)
+        while Finished(0, ended=False) not in events:
+            events += pool.wait(1)
+        assert pool.busy is (workers == 2)
+        pool.pause()
+        assert all(isinstance(event, Measured) or event == Finished(1, ended=False) for event in finish(pool))

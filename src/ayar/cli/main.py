@@ -13,6 +13,7 @@ from ayar.cli import know, recheck, show, train
 from ayar.cli.words import folded
 from ayar.errors import AyarError
 from ayar.integrations.readers import KINDS
+from ayar.search.advised import Doctor
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -85,6 +86,12 @@ def parser() -> argparse.ArgumentParser:
         default="auto",
         metavar="auto|off|K",
         help="trials that each process trains as one computation (default: auto)",
+    )
+    tune.add_argument(
+        "--doctor",
+        default="listen",
+        choices=list(Doctor),
+        help="stop trials that diverge, try the moves their curves advise, both (listen), or off (default: listen)",
     )
     tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
     tune.add_argument("--minimize", metavar="METRIC", help="of a training of yours: the metric to minimise")

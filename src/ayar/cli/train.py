@@ -48,6 +48,7 @@ def tune(args: argparse.Namespace) -> None:
         step_timeout_s=args.step_timeout,
         progress=not args.json,
         lanes=args.lanes,
+        doctor=args.doctor,
     )
     winner = study.winner()
     if winner is not None and not opened.source.is_own and ScoreKind.FRESH_SEED in winner.scores:

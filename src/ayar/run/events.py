@@ -108,10 +108,11 @@ class Pool(Protocol):
         """
         ...
 
-    def pause(self) -> None:
+    def pause(self, trial: int | None = None) -> None:
         """Let every outstanding move end with the step it is in; a move that has not begun ends where it is.
 
-        Their events still come, ``Finished`` last. Moves that are submitted later train as usual.
+        Their events still come, ``Finished`` last. Moves that are submitted later train as usual. With ``trial``, only
+        the move of that trial ends; nothing happens where it has none.
         """
         ...
 

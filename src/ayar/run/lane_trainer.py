@@ -139,14 +139,16 @@ class LaneTrainer:
         self._recover(halve=out_of_memory)
         return events
 
-    def pause(self) -> None:
-        """Let every outstanding move end with the step it is in; one that has not begun ends where it is."""
-        self._ended += [Finished(move.trial, ended=False) for move in (*self._waiting, *self._suspects)]
-        self._waiting.clear()
-        self._suspects.clear()
-        self._alone.pause()
+    def pause(self, trial: int | None = None) -> None:
+        """Let every outstanding move, or that of ``trial``, end with the step it is in; one not begun, where it is."""
+        for queue in (self._waiting, self._suspects):
+            meant = [move for move in queue if trial in (None, move.trial)]
+            self._ended += [Finished(move.trial, ended=False) for move in meant]
+            for move in meant:
+                queue.remove(move)
+        self._alone.pause(trial)
         for lane in self._loaded.values():
-            lane.pausing = True
+            lane.pausing = lane.pausing or trial in (None, lane.move.trial)
 
     def close(self) -> None:
         """Save and free every lane."""

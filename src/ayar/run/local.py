@@ -162,13 +162,14 @@ class LocalPool:
                 break
         return events
 
-    def pause(self) -> None:
-        """Let every outstanding move end with the step it is in; see ``Pool.pause``."""
-        self._unseen += [Finished(move.trial, ended=False) for move in self._waiting]
-        self._waiting.clear()
+    def pause(self, trial: int | None = None) -> None:
+        """Let every outstanding move end with the step it is in, or only that of ``trial``; see ``Pool.pause``."""
+        meant = [move for move in self._waiting if trial in (None, move.trial)]
+        self._unseen += [Finished(move.trial, ended=False) for move in meant]
+        self._waiting = [move for move in self._waiting if move not in meant]
         for worker in self._workers:
-            if worker.moves:
-                worker.pause()
+            if worker.moves if trial is None else trial in worker.moves:
+                worker.pause(trial)
 
     def holds(self, trial: int) -> bool:
         """Whether the paused trial is alive in a worker."""
@@ -358,9 +359,9 @@ class InProcessPool:
         self._trials -= {event.trial for event in events if not isinstance(event, Measured)}
         return events
 
-    def pause(self) -> None:
-        """Let every outstanding move end where it is."""
-        self._trainer.pause()
+    def pause(self, trial: int | None = None) -> None:
+        """Let every outstanding move end where it is, or only that of ``trial``."""
+        self._trainer.pause(trial)
 
     def holds(self, trial: int) -> bool:
         """Whether the paused trial is alive."""

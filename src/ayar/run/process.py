@@ -139,9 +139,9 @@ class WorkerProcess:
             return False
         return time.monotonic() - self.sign_at > step_timeout_s * sum(self._steps_allowed.values())
 
-    def pause(self) -> None:
-        """Ask it to end its moves with the steps they are in."""
-        self._send(Pause())
+    def pause(self, trial: int | None = None) -> None:
+        """Ask it to end its moves, or that of ``trial``, with the steps they are in."""
+        self._send(Pause(trial))
 
     def finish(self) -> None:
         """Ask it to close its trainings and end."""

@@ -59,8 +59,8 @@ class Trainer(Protocol):
         """Train a little further; the events that came of it. The last one of a move ends it."""
         ...
 
-    def pause(self) -> None:
-        """Let every outstanding move end with the step it is in; one that has not begun ends where it is."""
+    def pause(self, trial: int | None = None) -> None:
+        """Let every outstanding move, or that of ``trial``, end with the step it is in; one not begun, where it is."""
         ...
 
     def close(self) -> None:
@@ -126,9 +126,9 @@ class AloneTrainer:
             self._move = None
         return events
 
-    def pause(self) -> None:
-        """Let the outstanding move end where it is."""
-        self._pausing = True
+    def pause(self, trial: int | None = None) -> None:
+        """Let the outstanding move end where it is; where ``trial`` is given, only if it is that one's."""
+        self._pausing = self._pausing or trial is None or (self._move is not None and self._move.trial == trial)
 
     def run(self, move: Move, *, pausing: Callable[[], bool] = lambda: False) -> Generator[Event]:
         """Train one move, step by step, until it is done or ``pausing()``.

@@ -50,7 +50,9 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """End every move with the step it is in. Says nothing to an idle worker."""
+    """End every move, or that of ``trial``, with the step it is in. Says nothing to an idle worker."""
+
+    trial: int | None = None
 
 
 Command = Setup | Move | Pause | None
@@ -132,8 +134,8 @@ def _obey(commands: SimpleQueue[Command], trainer: Trainer) -> bool:
                 if not trainer.busy:
                     os.ftruncate(1, 0)  # of the output, keep what belongs to the moves that are outstanding
                 trainer.begin(move)
-            case Pause():
-                trainer.pause()
+            case Pause(trial):
+                trainer.pause(trial)
             case None:
                 trainer.pause()
                 return False
