@@ -7,7 +7,7 @@ import tempfile
 import textwrap
 import weakref
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from functools import partial
@@ -15,17 +15,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+import numpy as np
+
 from ayar.curves.advice import ROLES, advise
 from ayar.curves.tested import Outcome, hit_rates
 from ayar.curves.verdict import diagnose
-from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError
+from ayar.errors import BudgetError, MissingExtra, NotEnoughEvidence, NotInLedger, ObjectiveError, SpaceError
 from ayar.interrupt import Interrupt
 from ayar.intuition.findings import findings
+from ayar.intuition.importance import importance
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
-from ayar.recheck.course import Course, Recheck, plan, run
+from ayar.recheck.course import run
+from ayar.recheck.findings import Recheck
 from ayar.recheck.fingerprint import fingerprint
+from ayar.recheck.plan import Course, Terms, plan
+from ayar.recheck.sizes import resized
 from ayar.records import Advice, Configuration, Metric, Move, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports.page import render
 from ayar.reports.tables import Story
@@ -369,6 +375,9 @@ class Study:
         trainings: int = 40,
         workers: int = 1,
         progress: bool = True,
+        config: Configuration | None = None,
+        changed: Mapping[str, Any] | None = None,
+        terms: Terms | None = None,
     ) -> Recheck:
         """Whether the winner is still the best: replay it today, screen challengers, confirm the best of them.
 
@@ -380,24 +389,34 @@ class Study:
             trainings: The most trainings to spend.
             workers: Processes that train at the same time; 0 trains in this process.
             progress: Whether to say, on standard error, what the plan costs and can see, and to show a bar.
+            config: A winner found elsewhere, in place of the study's own; the default fills its gaps.
+            changed: What has another size today than when the winner was found, so that rules can rescale it:
+                ``{"batch_size": 512}`` for a hyperparameter, which then has this value in every training;
+                ``{"rows": (10_000, 80_000)}``, old and new, for anything else.
+            terms: The fine print: error, margin, whether a replay will do.
 
         Raises:
             NotInLedger: There is no winner yet.
             BudgetError: ``trainings`` are too few to settle anything.
             NotEnoughEvidence: The space holds nothing to compare the winner with.
+            SpaceError: ``config`` or ``changed`` doesn't fit the space.
         """
-        winner = self.winner()
+        elsewhere = None if config is None else self.space.complete(config, outside=True)
+        winner = self.winner() if elsewhere is None else Winner(-1, elsewhere, self.horizon, self.metric, {})
         if winner is None:
             raise NotInLedger(f"Study {self.name!r} has no winner to check yet. Tune first.")
-        course = plan(winner, self.trials(), self.space, self._metric, self.horizon, trainings)
-        begun = self._begin_recheck(course, _world_of(objective))
         prints = self.notes("fingerprint")
-        before, after = prints[-1].body if prints else None, begun.body["fingerprint"]
+        before, today = prints[-1].body if prints and config is None else None, _world_of(objective)
+        sizes, now = resized(changed or {}, winner.config, self.space, before, today)
+        important = _important(self.trials(), self.space)
+        terms = replace(terms or Terms(), trainings=trainings, changed=sizes, now=now, important=important)
+        course = plan(winner, self.trials(), self.space, self._metric, self.horizon, terms)
+        begun = self._begin_recheck(course, today)
         if progress:
             print(textwrap.fill(course.sentence, 79), file=sys.stderr)
         problem = Problem(self.space, self.horizon, self.seed)
-        with self._tuning(objective, problem, workers, progress=progress) as tuning:
-            found = run(course, partial(tuning.train_arms, begun.body["first"]), before, after)
+        with self._tuning(objective, problem, workers, None, progress=progress) as tuning:
+            found = run(course, partial(tuning.train_arms, begun.body["first"]), before, begun.body["fingerprint"])
         self.note("recheck", {"begun": begun.id, **found.to_dict()})
         return found
 
@@ -571,6 +590,16 @@ def _at_most(lanes: str | int) -> int | None:
     if isinstance(lanes, int) and lanes >= 1:
         return lanes
     raise BudgetError(f"lanes={lanes!r} is unknown. Give 'auto', 'off', or how many at most, say 16.")
+
+
+def _important(trials: Sequence[Trial], space: Space) -> list[str]:
+    """Hyperparameters, the most important first; none where the trials don't say."""
+    searched = [t for t in trials if t.purpose in SEARCH_DATA]
+    try:
+        found = importance(searched, space, rng=np.random.default_rng(0), resamples=5)
+    except (NotEnoughEvidence, MissingExtra):
+        return []
+    return [each.name for each in found]
 
 
 def _world_of(objective: Any) -> dict[str, Any]:

@@ -130,7 +130,7 @@ def test_a_winner_that_fails_today_has_regressed():
 
 def test_the_plan_and_its_power_are_told_before_the_first_training(capsys):
     tuned().recheck(world(), workers=0)
-    assert "is seen with 80 % probability" in " ".join(capsys.readouterr().err.split())
+    assert "is found with a probability of" in " ".join(capsys.readouterr().err.split())
 
 
 def test_a_study_without_a_winner_cannot_be_rechecked():
@@ -141,6 +141,6 @@ def test_a_study_without_a_winner_cannot_be_rechecked():
 def test_too_small_a_budget_is_refused_before_anything_is_written():
     study = tuned()
     count = len(study.trials())
-    with pytest.raises(BudgetError, match="Give at least 14"):
+    with pytest.raises(BudgetError, match="Give at least 12"):
         study.recheck(world(), trainings=10, workers=0)
     assert (len(study.trials()), study.notes("recheck begun")) == (count, [])

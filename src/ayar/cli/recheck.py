@@ -11,7 +11,7 @@ from ayar.cli.sources import reopen
 from ayar.cli.train import processors
 from ayar.errors import ObjectiveError
 from ayar.recheck.confirm import Decision, Estimate
-from ayar.recheck.course import Recheck
+from ayar.recheck.findings import Recheck
 from ayar.reports import words
 
 EXIT = {

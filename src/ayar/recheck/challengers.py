@@ -1,74 +1,100 @@
-"""Who may challenge the incumbent: stored runners-up, and steps to either side of its learning rate."""
+"""Who may challenge the incumbent: what rules say, stored runners-up, local steps, and one from far away."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
-from ayar.records import Configuration, config_key
-from ayar.space import Float, Int, Space
-from ayar.winner import Standing
+from ayar.curves.advice import ROLES
+from ayar.recheck.rules import Change, at_or_near, rescaled
+from ayar.records import Configuration, Trial, config_key
+from ayar.space import Choice, Float, Int, PerLayer, Space
+from ayar.winner import Standing, ranked
 
 _STEP = 3.0
+_LINEAR_STEP = 0.25  # of a range that isn't on a log scale
 _APART = 0.1  # least distance in the unit cube between two that are both worth training
 
 
 @dataclass(frozen=True, slots=True)
 class Challenger:
-    """A configuration that may have become better than the incumbent, and where it comes from."""
+    """A configuration that may have become better than the incumbent.
+
+    Attributes:
+        origin: Where it comes from, in a few words.
+        far: Whether it comes from elsewhere in the space: if it wins, a new search is worth more than itself.
+    """
 
     config: Configuration
     origin: str
+    far: bool = False
 
 
-def challengers(
-    incumbent: Configuration, places: Sequence[Standing], space: Space, run_sd: float | None
-) -> list[Challenger]:
-    """All challengers, those first that should be kept where a budget has room for few.
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What is on record to find challengers by.
 
-    Args:
-        incumbent: The winner.
+    Attributes:
+        trials: All trials of the study.
         places: The re-ranked configurations, best first.
-        space: Where configurations come from.
+        important: Hyperparameters, the most important first; empty where nobody knows.
         run_sd: Standard deviation of a run's loss; runners-up within it of the best were as good.
+        changed: Sizes that changed since the winner was found: name -> (old, new).
     """
-    steps = local_steps(incumbent, space)
-    rivals = [Challenger(p.config, "runner-up") for p in _by_promise(incumbent, places, space, run_sd or 0.0)]
-    taken = [incumbent, *(step.config for step in steps)]
-    chosen = []
-    for rival in [*rivals, Challenger(space.default(), "default")]:
-        if all(_distance(rival.config, other, space) >= _APART for other in taken):
-            taken.append(rival.config)
-            chosen.append(rival)
-    return [*chosen[:1], *steps, *chosen[1:]]
+
+    trials: Sequence[Trial] = ()
+    places: Sequence[Standing] = ()
+    important: Sequence[str] = ()
+    run_sd: float | None = None
+    changed: Mapping[str, Change] = field(default_factory=dict)
 
 
-def local_steps(incumbent: Configuration, space: Space) -> list[Challenger]:
-    """The incumbent with its learning rate times and divided by 3, kept inside the space.
+def challengers(incumbent: Configuration, space: Space, record: Record) -> list[Challenger]:
+    """All challengers, those first that should be kept where a budget has room for few."""
+    rules = [Challenger(config, name) for config, name in rescaled(incumbent, space, record.changed)]
+    rivals = [Challenger(p.config, "runner-up") for p in _by_promise(incumbent, space, record)]
+    steps = local_steps(incumbent, space, record)
+    far = _far_away(incumbent, space, record)
+    wishes = [*rules, *rivals[:1], *steps[:3], *far, *rivals[1:2], Challenger(space.default(), "default"), *steps[3:]]
+    taken, chosen = [incumbent], []
+    for wish in [*wishes, *rivals[2:]]:
+        apart = all(_distance(wish.config, other, space) >= _APART for other in taken)
+        if apart or (wish.origin.startswith("rule") and wish.config not in taken):
+            taken.append(wish.config)
+            chosen.append(wish)
+    return chosen
 
-    Without a learning rate: the first hyperparameter on a log scale; without one, no step. A step that the end of
-    the range cuts to less than half is left out.
+
+def local_steps(incumbent: Configuration, space: Space, record: Record = Record()) -> list[Challenger]:
+    """Steps to both sides on the most important hyperparameter, then one on each of the next two.
+
+    A step on a log scale is a factor of 3, elsewhere a quarter of the range, to the neighbour in an ordered choice,
+    to the value that the search liked best in another. The single steps go to the side where the search's trials
+    were better. Unless importances are known, the learning rate counts as the most important, then what lies on a
+    log scale. A step that the end of a range cuts to less than half is left out.
 
     >>> space = Space(learning_rate=Float(0.001, 1.0, log=True))
     >>> [(step.config, step.origin) for step in local_steps({"learning_rate": 0.5}, space)]
     [({'learning_rate': 1.0}, 'learning_rate x 2'), ({'learning_rate': 0.1667}, 'learning_rate / 3')]
     """
-    name = _name_to_step(incumbent, space)
-    if name is None:
-        return []
-    entry, value = space[name], incumbent[name]
-    steps = []
-    for sign, direction in (("x", 1), ("/", -1)):
-        target = min(max(float(f"{value * _STEP**direction:.4g}"), entry.low), entry.high)
-        if entry.size is not None:  # a grid of values: the one at or next to the target
-            target = entry.from_unit(entry.to_unit(round(target) if isinstance(entry, Int) else target))
-        moved = direction * math.log(target / value) if target > 0 else 0.0
-        config = {**incumbent, name: target}
-        if moved >= math.log(_STEP) / 2 and space.contains(config):
-            steps.append(Challenger(config, f"{name} {sign} {math.exp(moved):.2g}"))
+    steps: list[Challenger] = []
+    singles = 0
+    for name in _most_important_first(incumbent, space, record.important):
+        found = _steps(name, incumbent, space, record.trials)
+        if not found:
+            continue
+        if not steps:
+            steps = found[:2]
+            continue
+        best = _better_above(record.trials, name, incumbent[name])
+        steps.append(found[0] if best is None or len(found) == 1 else found[0 if best else 1])
+        singles += 1
+        if singles == 2:
+            break
     return steps
 
 
@@ -85,18 +111,90 @@ def at_edge(config: Configuration, incumbent: Configuration, space: Space) -> bo
     return False
 
 
-def _name_to_step(incumbent: Configuration, space: Space) -> str | None:
-    ranged = [n for n in space.names if n in incumbent and isinstance(space[n], Float | Int) and incumbent[n] > 0]
-    logged = [n for n in ranged if space[n].log]
-    return "learning_rate" if "learning_rate" in ranged else next(iter(logged), None)
+def _most_important_first(incumbent: Configuration, space: Space, important: Sequence[str]) -> list[str]:
+    known = [name for name in important if name in incumbent]
+    rest = [name for name in space.names if name in incumbent and name not in known]
+    rates = [name for name in ROLES["learning_rate"] if name in rest]
+    logged = [name for name in rest if getattr(space[name], "log", False) and name not in rates]
+    return [*known, *rates, *logged, *(name for name in rest if name not in (*rates, *logged))]
 
 
-def _by_promise(incumbent: Configuration, places: Sequence[Standing], space: Space, run_sd: float) -> list[Standing]:
+def _steps(name: str, incumbent: Configuration, space: Space, trials: Sequence[Trial]) -> list[Challenger]:
+    """Steps on one hyperparameter, upwards first."""
+    entry, value = space[name], incumbent[name]
+    found: list[Challenger] = []
+    if isinstance(entry, Choice):
+        found = [
+            Challenger({**incumbent, name: other}, f"{name} {other}") for other in _others(entry, value, name, trials)
+        ]
+    elif isinstance(entry, PerLayer):
+        if isinstance(entry.element, Float | Int) and entry.element.log:
+            for sign, factor in (("x", 2.0), ("/", 0.5)):
+                moved = [at_or_near(entry.element, factor * each) for each in value]
+                found.append(Challenger({**incumbent, name: moved}, f"{name} {sign} 2"))
+    elif isinstance(entry, Float | Int):
+        found = _ranged_steps(name, entry, incumbent)
+    return [step for step in found if space.contains(step.config) and step.config != incumbent]
+
+
+def _ranged_steps(name: str, entry: Float | Int, incumbent: Configuration) -> list[Challenger]:
+    value = incumbent[name]
+    steps = []
+    for direction in (1, -1):
+        if value > 0 and (entry.log or name in ROLES["learning_rate"]):
+            target = at_or_near(entry, value * _STEP**direction)
+            moved = direction * math.log(target / value) if target > 0 else 0.0
+            enough, told = moved >= math.log(_STEP) / 2, f"{'x' if direction > 0 else '/'} {math.exp(moved):.2g}"
+        else:
+            width = max(_LINEAR_STEP * (entry.high - entry.low), 1.0 if isinstance(entry, Int) else 0.0)
+            target = at_or_near(entry, value + direction * width)
+            enough, told = direction * (target - value) >= width / 2, f"{target:.4g}"
+        if enough:
+            steps.append(Challenger({**incumbent, name: target}, f"{name} {told}"))
+    return steps
+
+
+def _others(entry: Choice, value: Any, name: str, trials: Sequence[Trial]) -> list[Any]:
+    """Other values of a choice: the neighbours in an ordered one; else the one the search liked best."""
+    if value not in entry.choices:
+        return []
+    position = entry.choices.index(value)
+    if entry.ordered:
+        return [entry.choices[i] for i in (position + 1, position - 1) if 0 <= i < len(entry.choices)]
+    losses = {t.config.get(name): t.loss for t in reversed(ranked(trials))}
+    others = [other for other in entry.choices if other != value]
+    return sorted(others, key=lambda other: losses.get(other, math.inf))[:1]
+
+
+def _better_above(trials: Sequence[Trial], name: str, here: Any) -> bool | None:
+    """Whether the best of the search's trials with another value than ``here`` has a larger one; None without any."""
+    for trial in ranked(trials):
+        value = trial.config.get(name)
+        if isinstance(value, int | float) and isinstance(here, int | float) and value != here:
+            return value > here
+    return None
+
+
+def _by_promise(incumbent: Configuration, space: Space, record: Record) -> list[Standing]:
     """Runners-up: those as good as the best, the most distant from the incumbent first; then the others by rank."""
-    finite = [p for p in places if math.isfinite(p.mean)]
-    as_good = [p for p in finite if p.mean <= finite[0].mean + run_sd]
+    finite = [p for p in record.places if math.isfinite(p.mean)]
+    as_good = [p for p in finite if p.mean <= finite[0].mean + (record.run_sd or 0.0)]
     as_good.sort(key=lambda p: -_distance(p.config, incumbent, space))
     return [*as_good, *(p for p in finite if p not in as_good)]
+
+
+def _far_away(incumbent: Configuration, space: Space, record: Record) -> list[Challenger]:
+    """The best of the search's farther half; the default, or a random one, where there is none."""
+    order = [(t.config, _distance(t.config, incumbent, space)) for t in ranked(record.trials)]
+    middle = float(np.median([far for _, far in order if math.isfinite(far)] or [0.0]))
+    beyond = [config for config, far in order if math.isfinite(far) and far >= max(middle, 2 * _APART)]
+    if beyond:
+        return [Challenger(beyond[0], "far away", far=True)]
+    if not space.dimensions or space.candidates is not None:
+        return []
+    rng = np.random.default_rng(0)
+    drawn = max((space.sample(rng) for _ in range(16)), key=lambda c: _distance(c, incumbent, space))
+    return [Challenger(drawn, "far away", far=True)]
 
 
 def _distance(one: Configuration, other: Configuration, space: Space) -> float:

@@ -2,11 +2,14 @@
 
 Screening may pick the best-looking challenger by any means, because it proves nothing: in a world where all are
 equal, the best of six looks half a standard deviation better than it is. The proof is a second, independent
-comparison of that one challenger with the incumbent on fresh common seeds, looked at after 4, 7 and 10 pairs. The
-one-sided levels of the looks add up to 0.05, so the false-alarm rate stays below 5 % whatever the screening did
-(Bonferroni over the looks; stopping for futility only lowers it).
+comparison of that one challenger with the incumbent on fresh common seeds, looked at half-way and at the end. The
+one-sided levels of the two looks add up to the error allowed, so false alarms stay below it whatever the screening
+did (Bonferroni over the looks; stopping for futility only lowers it). Most of the level is kept for the last look,
+as O'Brien & Fleming (1979, "A multiple testing procedure for clinical trials") do: that is where power comes from.
 
-A gain is the incumbent's loss minus the challenger's on the same seed: above 0, the challenger is better.
+A gain is the incumbent's loss minus the challenger's on the same seed: above 0, the challenger is better. It is
+minus infinity where the challenger's training failed, and NaN where the incumbent's did: such a pair is left out,
+which can only favour the incumbent.
 """
 
 from __future__ import annotations
@@ -19,7 +22,7 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import ArrayLike
 
-from ayar.stats import mean_interval
+from ayar.stats import mean_interval, pooled_sd
 
 
 class Decision(StrEnum):
@@ -44,23 +47,43 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at the pairs.
-
-    Attributes:
-        pairs: How many there are by then.
-        level: One-sided level of its test.
-        resolution: Gain, in standard deviations of a paired gain, that a confirmation ending with this look finds
-            with 80 % probability. Simulated for normal gains; the tests simulate it again.
-    """
+    """One look at the pairs: how many there are by then, and the one-sided level of its test."""
 
     pairs: int
     level: float
-    resolution: float
 
 
-LOOKS = (Look(4, 0.0175, 2.42), Look(7, 0.0175, 1.35), Look(10, 0.015, 1.06))
-FUTILE = 0.3  # a t value below this after 4 pairs seldom turns into a proof
-ERROR = 0.05  # shared by all challengers where the screening is read as evidence
+FEWEST_PAIRS = 4  # fewer can't prove a gain
+ENOUGH_PAIRS = 7  # a plan that ends earlier leaves all but large gains open
+FUTILE = 0.3  # a t value below this half-way seldom turns into a proof
+ERROR = 0.05  # false alarms allowed; also shared by all challengers where the screening is read as evidence
+_EARLY_SHARE = 0.2  # of the error, for the look half-way
+
+
+def looks_at(pairs: int, error: float = ERROR) -> tuple[Look, ...]:
+    """The looks of a confirmation by at most ``pairs`` pairs; with fewer than eight there is only the last.
+
+    >>> looks_at(11, error=0.25)
+    (Look(pairs=5, level=0.05), Look(pairs=11, level=0.2))
+    """
+    early = pairs // 2
+    if early < FEWEST_PAIRS:
+        return (Look(pairs, error),)
+    return Look(early, error * _EARLY_SHARE), Look(pairs, error * (1 - _EARLY_SHARE))
+
+
+def resolution(looks: Sequence[Look]) -> float:
+    """Gain, in standard deviations of a paired gain, that the last look finds with 80 % probability.
+
+    Student's t test of normal gains; the look half-way changes it by little.
+
+    >>> round(resolution(looks_at(11)), 2)
+    0.85
+    """
+    from scipy.special import nctdtrinc, stdtrit
+
+    freedom = looks[-1].pairs - 1
+    return float(nctdtrinc(freedom, 0.2, stdtrit(freedom, 1 - looks[-1].level)) / math.sqrt(looks[-1].pairs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +124,33 @@ def shift(before: ArrayLike, now: ArrayLike) -> Estimate:
     return Estimate(moved, moved - half, moved + half)
 
 
+def same_seed_correlation(tables: Sequence[np.ndarray]) -> float | None:
+    """Correlation of two configurations' losses on the same seed; None where nothing tells.
+
+    The share of a run's variance that its seed explains, whatever the configuration (a two-way analysis of variance,
+    pooled over tables).
+
+    Args:
+        tables: Finite losses, each of shape ``(configurations, seeds)``; those with fewer than two of either are
+            left out.
+
+    >>> same_seed_correlation([np.array([[1.0, 2.0, 4.0], [0.0, 1.0, 3.0]])])
+    1.0
+    """
+    within = residual = 0.0
+    freedom = [0, 0]
+    for table in tables:
+        if table.ndim != 2 or min(table.shape) < 2:
+            continue
+        arms, seeds = table.shape
+        centred = table - table.mean(axis=1, keepdims=True)
+        within += float((centred**2).sum())
+        residual += float(((centred - centred.mean(axis=0)) ** 2).sum())
+        freedom[0] += arms * (seeds - 1)
+        freedom[1] += (arms - 1) * (seeds - 1)
+    return 1 - (residual / freedom[1]) / (within / freedom[0]) if within > 0 else None
+
+
 def margin(run_sd: float | None, level: float) -> float:
     """The least gain worth a change: half the spread of a run, and at least 0.1 % of the level.
 
@@ -128,25 +178,27 @@ def p_value(gains: ArrayLike) -> float:
 
 
 def look_at(gains: ArrayLike, level: float) -> Outcome:
-    """What one look says: proven better, hopeless, or open. A failed training is an infinite gain or loss."""
-    d = np.asarray(gains, dtype=float)
-    if not np.isfinite(d).all():
+    """What one look says: proven better, hopeless, or open."""
+    d = counted(gains)
+    if (d == -math.inf).any():
         return Outcome.NOT_BETTER
+    if len(d) < FEWEST_PAIRS:
+        return Outcome.OPEN
     if p_value(d) <= level:
         return Outcome.BETTER
     hopeless = d.mean() <= 0 if _alike(d) else _t(d) < FUTILE
     return Outcome.NOT_BETTER if hopeless else Outcome.OPEN
 
 
-def confirm(draw: Callable[[range], ArrayLike], looks: Sequence[Look] = LOOKS) -> tuple[Outcome, np.ndarray]:
+def confirm(draw: Callable[[range], ArrayLike], looks: Sequence[Look]) -> tuple[Outcome, np.ndarray]:
     """Look at fresh pairs until the outcome is clear or the looks are used up.
 
     Args:
         draw: Gives the gains of the pairs with these numbers, one each; called with ranges that never overlap.
-        looks: ``LOOKS``, or its beginning where the budget allows no more; then the outcome may stay open.
+        looks: What ``looks_at`` gave.
 
     Returns:
-        The outcome, and all gains drawn, shape ``(n,)``.
+        The outcome, and all gains drawn, shape ``(n,)``. It stays open only where the pairs were too few to say.
     """
     gains = np.empty(0)
     outcome = Outcome.OPEN
@@ -155,56 +207,97 @@ def confirm(draw: Callable[[range], ArrayLike], looks: Sequence[Look] = LOOKS) -
         outcome = look_at(gains, look.level)
         if outcome is not Outcome.OPEN:
             return outcome, gains
-    return Outcome.NOT_BETTER if len(gains) >= LOOKS[-1].pairs else outcome, gains
+    return Outcome.NOT_BETTER if len(counted(gains)) >= ENOUGH_PAIRS else outcome, gains
+
+
+def paired(ours: ArrayLike, theirs: ArrayLike) -> np.ndarray:
+    """Gains from the losses of incumbent and challenger on the same seeds, each of shape ``(n,)``.
+
+    >>> paired([0.5, math.inf, 0.5], [0.25, 0.25, math.inf])
+    array([0.25,  nan, -inf])
+    """
+    home, away = np.asarray(ours, dtype=float), np.asarray(theirs, dtype=float)
+    gains = np.full(len(home), math.nan)
+    known = np.isfinite(home)
+    gains[known] = home[known] - np.where(np.isfinite(away[known]), away[known], math.inf)
+    return gains
+
+
+def counted(gains: ArrayLike) -> np.ndarray:
+    """The gains of those pairs in which the incumbent's training ended well."""
+    d = np.asarray(gains, dtype=float)
+    ended: np.ndarray = d[~np.isnan(d)]
+    return ended
+
+
+def mean_gain(gains: ArrayLike) -> float:
+    """The mean gain; minus infinity where a training of the challenger failed, or nothing was compared."""
+    d = counted(gains)
+    return float(d.mean()) if len(d) else -math.inf
 
 
 def best_of(screened: Sequence[np.ndarray]) -> int | None:
-    """The challenger with the largest mean screening gain; None where no mean is above 0."""
-    means = [float(d.mean()) if np.isfinite(d).all() else -math.inf for d in screened]
+    """The challenger with the largest mean screening gain, of those screened longest; None if it isn't above 0."""
+    longest = max((len(d) for d in screened), default=0)
+    means = [mean_gain(d) if len(d) == longest else -math.inf for d in screened]
     best = int(np.argmax(means)) if means else 0
     return best if means and means[best] > 0 else None
 
 
 def decide(
-    screened: Sequence[np.ndarray], best: int | None, outcome: Outcome, confirmed: np.ndarray, worth: float, edge: bool
+    screened: Sequence[np.ndarray], best: int | None, outcome: Outcome, confirmed: np.ndarray, worth: float, far: bool
 ) -> Decision:
     """The conclusion.
 
     Args:
-        screened: Screening gains of each challenger, each of shape ``(n,)``; not finite where a training failed.
+        screened: Screening gains of each challenger, each of shape ``(n,)``.
         best: The challenger that went on to confirmation; None if none did.
         outcome: What the confirmation said.
         confirmed: Its gains, shape ``(m,)``.
         worth: The margin.
-        edge: Whether the challenger lies at an end of a range, so that still better values may lie beyond.
+        far: Whether the challenger says that still better ones are likely: it lies at an end of a range, or far
+            from the incumbent.
     """
     if best is None:
         outcome = Outcome.NOT_BETTER
     if outcome is Outcome.BETTER:
-        if confirmed.mean() < worth:
+        if mean_gain(confirmed) < worth:
             return Decision.BETTER_NOT_WORTH
-        rivals = [d for i, d in enumerate(screened) if i != best and np.isfinite(d).all()]
-        crowd = any(d.mean() >= worth and p_value(d) <= ERROR / len(rivals) for d in rivals)
-        return Decision.RETUNE if edge or crowd else Decision.REPLACE
-    if outcome is Outcome.OPEN or not any(np.isfinite(d).all() for d in screened):
+        rivals = [counted(d) for i, d in enumerate(screened) if i != best and math.isfinite(mean_gain(d))]
+        crowd = any(len(d) > 1 and d.mean() >= worth and p_value(d) <= ERROR / len(rivals) for d in rivals)
+        return Decision.RETUNE if far or crowd else Decision.REPLACE
+    if outcome is Outcome.OPEN or not any(math.isfinite(mean_gain(d)) for d in screened):
         return Decision.INCONCLUSIVE
     evidence = [confirmed if i == best else d for i, d in enumerate(screened)]
-    below = all(upper_bound(d, ERROR / len(evidence)) < worth for d in evidence if np.isfinite(d).all())
+    evidence = [counted(d) for d in evidence if math.isfinite(mean_gain(d))]
+    freedom, pooled = sum(len(d) - 1 for d in evidence), pooled_sd(evidence)
+    spread = None if pooled is None else (pooled, freedom)
+    below = all(upper_bound(d, ERROR / len(evidence), spread) < worth for d in evidence)
     return Decision.KEEP_CONFIRMED if below else Decision.KEEP_NOT_BEATEN
 
 
-def upper_bound(gains: ArrayLike, error: float) -> float:
+def upper_bound(gains: ArrayLike, error: float, spread: tuple[float, int] | None = None) -> float:
     """A bound that the mean gain exceeds with probability ``error``; infinite where the pairs can't support one.
+
+    Args:
+        gains: Finite gains, shape ``(n,)``.
+        error: One-sided.
+        spread: Standard deviation within all challengers' gains and its degrees of freedom. It stands in where the
+            few gains of this one seem to spread less.
 
     >>> round(upper_bound([0.0, 1.0, 2.0], 0.05), 3), upper_bound([1.0, 1.0], 0.05)
     (2.686, inf)
     """
-    d = np.asarray(gains, dtype=float)
-    if _alike(d):
-        return float(d.mean()) if 0.5 ** len(d) <= error else math.inf
     from scipy.special import stdtrit
 
-    return float(d.mean() + stdtrit(len(d) - 1, 1 - error) * d.std(ddof=1) / math.sqrt(len(d)))
+    d = np.asarray(gains, dtype=float)
+    own = float(d.std(ddof=1)) if len(d) > 1 else 0.0
+    freedom = len(d) - 1
+    if spread is not None and spread[0] > own:
+        own, freedom = spread
+    if len(d) == 0 or _alike(np.append(d, d.mean() + own)):
+        return float(d.mean()) if len(d) and 0.5 ** len(d) <= error else math.inf
+    return float(d.mean() + stdtrit(freedom, 1 - error) * own / math.sqrt(len(d)))
 
 
 def _alike(d: np.ndarray) -> bool:
