@@ -7,6 +7,7 @@ AyarError
 ├── TrainingFailed     a command that trains ended with an error
 ├── BudgetError        a tuning was asked for without an end, or with an impossible one   (ValueError)
 ├── MoveError          a move was told twice, out of order or by a stranger        (ValueError)
+│   └── ClaimLost      another process has taken the trial over
 ├── LedgerError        the ledger cannot be opened, read or written
 │   └── NotInLedger    it holds no such study or trial                             (KeyError)
 ├── NotEnoughEvidence  too few measurements to conclude anything
@@ -45,6 +46,16 @@ class TrainingFailed(AyarError):
 
 class MoveError(AyarError, ValueError):
     """What was told does not answer an outstanding move."""
+
+
+class ClaimLost(MoveError):
+    """Another process has taken the trial over, because this one gave no sign of life for too long."""
+
+    def __init__(self, trial: int) -> None:
+        super().__init__(
+            f"Trial {trial} was taken over by another process, as this one gave no sign of life for too long. "
+            "What was recorded by then stays; go on with other moves."
+        )
 
 
 class BudgetError(AyarError, ValueError):

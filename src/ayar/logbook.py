@@ -1,15 +1,20 @@
 """One study's pages of the ledger, with their replay in memory.
 
 Every change is written to the ledger first and to memory second, so what a caller has seen acknowledged is on disk.
+Other processes may write to the same study; ``refresh`` reads what they appended.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
-from ayar.errors import MoveError
+from ayar.errors import ClaimLost, MoveError
+from ayar.ledger.pages import Claim, Pages
+from ayar.ledger.sessions import Watch
 from ayar.ledger.store import Ledger
 from ayar.records import Configuration, Measurement, Metric, Move, State, Trial, config_key
 from ayar.run.events import Event, Failed, Finished, Measured
@@ -18,7 +23,7 @@ from ayar.seeds import Purpose
 
 
 class Logbook:
-    """The trials of one study: read once, then kept in step with what is appended.
+    """The trials of one study, kept in step with what is appended here, and at each ``refresh`` elsewhere.
 
     Attributes:
         history: All trials by number, as searchers see them. Only the logbook changes it.
@@ -26,7 +31,11 @@ class Logbook:
 
     def __init__(self, ledger: Ledger, study: int, metric: Metric, horizon: int) -> None:
         self._ledger, self._study, self._metric, self._horizon = ledger, study, metric, horizon
-        self.history = History(ledger.trials(study))
+        self.history = History()
+        self._pages = Pages(self.history, partial(ledger.curve_until, study))
+        self._watch = Watch()
+        self._version: int | None = None
+        self.refresh()
 
     @property
     def trials(self) -> list[Trial]:
@@ -34,39 +43,84 @@ class Logbook:
         return list(self.history)
 
     def trial(self, number: int) -> Trial:
-        """The trial with this number, which the study has."""
-        trial = self.history.numbered(number)
-        assert trial is not None
-        return trial
+        """The trial of this number, which is there."""
+        return self._pages.trial(number)
+
+    def refresh(self) -> bool:
+        """Read what other processes have appended since; False where there can be nothing new."""
+        version = self._ledger.version()
+        if version is not None and version == self._version:
+            return False
+        self._ledger.turn(self._study, self._pages)
+        self._version = version
+        return True
 
     def outstanding(self) -> list[Move]:
         """Moves that were handed out and not yet answered, from where they stand now."""
-        return [
-            Move(t.id, t.config, t.seed, t.curve.last_step, t.target_step, t.purpose)
-            for t in self.history
-            if t.target_step > t.curve.last_step and t.state is State.RUNNING
-        ]
+        claimed = (self.trial(number) for number in sorted(self._pages.claims))
+        return [self._move(t, t.target_step) for t in claimed if t.state is State.RUNNING]
+
+    @staticmethod
+    def _move(trial: Trial, stop_step: int) -> Move:
+        return Move(trial.id, trial.config, trial.seed, trial.curve.last_step, stop_step, trial.purpose)
 
     def of(self, config: Configuration, seed: int) -> Trial | None:
         """The trial of this configuration and seed. Seeds tell purposes apart."""
         return next((t for t in self.history.of(config) if t.seed == seed), None)
 
+    # -- who works on what -------------------------------------------------------------------------------------
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """Within, all is up to date and nobody else asks a move, so what is asked here no other process has."""
+        with self._ledger.claiming():
+            self.refresh()
+            yield
+
+    @property
+    def elsewhere(self) -> set[int]:
+        """Trials that other processes are training, as far as this one has read."""
+        return self._pages.claims.keys() - self._pages.own
+
+    def abandoned(self) -> list[Move]:
+        """Outstanding moves of processes that have ended, or gave no sign of life for their lease."""
+        holders = {trial: self._pages.claims[trial].session for trial in self.elsewhere}
+        if not holders:
+            return []
+        ids = set(holders.values())
+        gone = self._watch.gone(ids, self._ledger.sessions(ids))
+        left = [self.trial(number) for number, session in holders.items() if session in gone]
+        return [self._move(t, t.target_step) for t in left if t.state is State.RUNNING]
+
+    def can_go_on(self, trial: int, stop_step: int) -> bool:
+        """Whether a trial waits to be continued to ``stop_step``."""
+        record = self.trial(trial)
+        return record.state is State.PAUSED and record.curve.last_step < stop_step
+
     def start(self, config: Configuration, seed: int, purpose: Purpose, stop_step: int) -> Move:
         """Begin a new trial."""
-        trial = self._ledger.add_trial(self._study, config, seed, purpose, stop_step=stop_step)
-        self.history.put(Trial(trial, config, seed, purpose, target_step=stop_step))
-        return Move(trial, config, seed, 0, stop_step, purpose)
+        with self.claiming():
+            number = self._ledger.add_trial(self._study, config, seed, purpose)
+            move = Move(number, config, seed, 0, stop_step, purpose)
+            claim = Claim(self._ledger.add_move(self._study, move), self._ledger.session)
+        self._pages.claim(Trial(number, config, seed, purpose, target_step=stop_step), claim)
+        return move
 
     def go_on(self, trial: int, stop_step: int) -> Move:
         """Let a trial train up to ``stop_step``."""
         record = self.trial(trial)
-        move = Move(trial, record.config, record.seed, record.curve.last_step, stop_step, record.purpose)
-        self._ledger.add_move(self._study, move)
-        self.history.put(replace(record, target_step=stop_step))
+        move = self._move(record, stop_step)
+        claim = Claim(self._ledger.add_move(self._study, move), self._ledger.session)
+        self._pages.claim(replace(record, target_step=stop_step, ended=False, error=None), claim)
         return move
 
+    # -- what came of it ---------------------------------------------------------------------------------------
+
     def tell(self, move: Move, rows: Iterable[Mapping[str, Any]], *, error: str | None, ended: bool) -> None:
-        """Answer an outstanding move; see ``Study.tell``."""
+        """Answer an outstanding move, asked here or by another process; see ``Study.tell``."""
+        self.refresh()
+        if move.trial in self._pages.lost:
+            raise ClaimLost(move.trial)
         trial = self.history.numbered(move.trial)
         if trial is None or trial.seed != move.seed or config_key(trial.config) != config_key(move.config):
             raise MoveError(
@@ -94,8 +148,14 @@ class Logbook:
             self._close(trial, ended=ended, error=error)
 
     def record(self, event: Event) -> None:
-        """Write down what a worker reported."""
+        """Write down what a worker reported.
+
+        Raises:
+            ClaimLost: Another process has taken the trial over.
+        """
         trial = self.trial(event.trial)
+        if trial.id in self._pages.lost:
+            raise ClaimLost(trial.id)
         match event:
             case Measured():
                 if len(trial.curve) and event.step <= trial.curve.last_step:
@@ -112,14 +172,15 @@ class Logbook:
         except ValueError as error:
             raise MoveError(f"Trial {trial.id} stands at step {trial.curve.last_step}. {error}") from None
         if new:
-            self._ledger.add_measurements(self._study, trial.id, new)
+            self._ledger.add_measurements(self._study, trial.id, new, claim=self._pages.claims[trial.id])
             self.history.put(replace(trial, curve=curve))
 
     def _close(self, trial: Trial, *, ended: bool, error: str | None = None, waste_s: float = 0.0) -> None:
         ended = ended or trial.diverged or trial.curve.last_step >= self._horizon
-        self._ledger.end_move(self._study, trial.id, ended=ended, error=error, waste_s=waste_s)
+        claim = self._pages.claims[trial.id]
+        self._ledger.end_move(self._study, trial.id, ended=ended, error=error, waste_s=waste_s, claim=claim)
         paused = error is None and not ended
-        self.history.put(
+        self._pages.close(
             replace(
                 trial,
                 target_step=trial.curve.last_step if paused else trial.target_step,

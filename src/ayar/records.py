@@ -111,6 +111,12 @@ class Curve:
             if later <= earlier:
                 raise ValueError(f"A curve's steps must rise, got {later} after {earlier}.")
 
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Curve) and self.measurements == other.measurements
+
+    def __hash__(self) -> int:
+        return hash(self.measurements)
+
     def __len__(self) -> int:
         return len(self.measurements)
 
@@ -126,6 +132,17 @@ class Curve:
     def cost_s(self) -> float:
         """Seconds spent on all steps."""
         return math.fsum(m.cost_s for m in self.measurements)
+
+    @property
+    def least_loss(self) -> float:
+        """The least finite loss after step 0; infinite without any."""
+        best = self.best
+        return math.inf if best is None else best.loss
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss on it is infinite or NaN."""
+        return any(not math.isfinite(m.loss) for m in self.measurements)
 
     @property
     def trained(self) -> tuple[Measurement, ...]:
@@ -212,7 +229,7 @@ class Trial:
     @property
     def diverged(self) -> bool:
         """Whether its loss became infinite or NaN."""
-        return any(not math.isfinite(m.loss) for m in self.curve)
+        return self.curve.diverged
 
     @property
     def state(self) -> State:
@@ -228,8 +245,7 @@ class Trial:
     @property
     def loss(self) -> float:
         """The least loss on its curve; infinite for a failed, diverged or untrained trial."""
-        best = self.curve.best
-        return math.inf if best is None or self.error is not None or self.diverged else best.loss
+        return math.inf if self.error is not None or self.diverged else self.curve.least_loss
 
     @property
     def cost_s(self) -> float:

@@ -20,10 +20,19 @@ import numpy as np
 from ayar.curves.advice import ROLES, advise
 from ayar.curves.tested import Outcome, hit_rates
 from ayar.curves.verdict import diagnose
-from ayar.errors import BudgetError, MissingExtra, NotEnoughEvidence, NotInLedger, ObjectiveError, SpaceError
+from ayar.errors import (
+    BudgetError,
+    LedgerError,
+    MissingExtra,
+    NotEnoughEvidence,
+    NotInLedger,
+    ObjectiveError,
+    SpaceError,
+)
 from ayar.interrupt import Interrupt
 from ayar.intuition.findings import findings
 from ayar.intuition.importance import importance
+from ayar.ledger.sessions import Heartbeat
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
@@ -151,6 +160,7 @@ class Study:
 
     def outstanding(self) -> list[Move]:
         """Moves that were asked and not yet answered, from where they stand now; also those of an earlier run."""
+        self._book.refresh()
         return self._book.outstanding()
 
     def tell(
@@ -215,6 +225,7 @@ class Study:
 
     def trials(self) -> list[Trial]:
         """All trials by number; those of attempts and of the confirmation too, told apart by ``purpose``."""
+        self._book.refresh()
         return self._book.trials
 
     def recommend(self) -> Trial:
@@ -355,13 +366,9 @@ class Study:
         with self._tuning(objective, problem, workers, at_most, step_timeout_s, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
-                tuning.heed(listens).search(budget, max(workers, 1))
+                tuning.heed(listens).search(budget, max(workers, 1), settled=lambda: self._plan(budget) is not None)
             if confirm and not tuning.interrupt.asked and ranked(self.trials()):
-                if plan is None:
-                    rounds = budget.confirm_rounds(self.trials(), self.horizon, max(workers, 1))
-                    plan = plan_confirmation(self.trials(), rounds, max(workers, 1))
-                    self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
-                tuning.confirm(plan)
+                tuning.confirm(plan or self._settled(budget, max(workers, 1)))
             self._note_lanes(tuning.pool, lanes, say=progress)
         world, known = _world_of(objective), self.notes("fingerprint")
         if not known or known[-1].body != world:
@@ -458,6 +465,7 @@ class Study:
         if training.command is not None:
             training.command.check(self.space.names)
         with (
+            Heartbeat(self._ledger),
             Interrupt() as interrupt,
             ProgressDisplay(wanted=progress) as display,
             open_pool(
@@ -503,6 +511,16 @@ class Study:
                 plan = note.body["plan"]
                 return Plan(**{**plan, "candidates": tuple(plan["candidates"])})
         return None
+
+    def _settled(self, budget: Budget, workers: int) -> Plan:
+        """The confirmation of a search that is over; processes that tune together agree on the first one's."""
+        with self._book.claiming():
+            plan = self._plan(budget)
+            if plan is None:
+                rounds = budget.confirm_rounds(self.trials(), self.horizon, workers)
+                plan = plan_confirmation(self.trials(), rounds, workers)
+                self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
+        return plan
 
     # -- what a person reads -----------------------------------------------------------------------------------
 
@@ -635,7 +653,12 @@ def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> 
     if not isinstance(spec["horizon"], int) or spec["horizon"] < 1:
         raise SpaceError(f"horizon={spec['horizon']!r} must be a whole number of steps, at least 1.")
     searcher_named(spec["searcher"])  # an unknown one is refused before anything is written
-    return ledger.create_study(name or "main", spec), name or "main", spec
+    try:
+        return ledger.create_study(name or "main", spec), name or "main", spec
+    except LedgerError:  # another process may have been quicker
+        if not any(row.name == (name or "main") for row in ledger.studies()):
+            raise
+    return _find_or_create(ledger, name, given)
 
 
 def _horizon(iterations: Any) -> int:

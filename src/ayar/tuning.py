@@ -5,25 +5,25 @@ from __future__ import annotations
 import math
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import islice
 from pathlib import Path
 
 from ayar.curves.stopping import diverges
-from ayar.errors import BudgetError, ObjectiveError
+from ayar.errors import BudgetError, ClaimLost, ObjectiveError
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.records import Configuration, Metric, Move, State, Trial, config_key
 from ayar.run.events import Event, Failed, Finished, Measured, Pool
 from ayar.search.advised import Doctor
-from ayar.search.base import Problem, Searcher
+from ayar.search.base import Problem, Proposal, Searcher
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import Plan, others, ranked, search_steps, standings, training_cost_s
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
 KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon thawed
+_LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
 
 Training = tuple[Configuration, int, Purpose, int]
@@ -73,24 +73,43 @@ def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: b
     """Turn the searcher's next proposals into moves: numbered, seeded and written down.
 
     With ``stops``, a trial whose curve diverges is ended instead of being continued.
+
+    Other processes may ask at the same time. Nobody waits while a searcher thinks: what another process was quicker to
+    start or to continue is dropped, and where nothing is left the searcher, who sees it now, is asked again.
     """
-    moves: list[Move] = []
-    ended = False
+    while True:
+        book.refresh()
+        known = len(book.history)
+        proposals = searcher.propose(problem, book.history, n)
+        if not proposals:
+            return []
+        with book.claiming():
+            moves = _claimed(book, proposals, book.history[known:], problem, stops=stops)
+        if moves:
+            return moves
+
+
+def _claimed(
+    book: Logbook, proposals: Sequence[Proposal], late: Sequence[Trial], problem: Problem, *, stops: bool
+) -> list[Move]:
+    """The proposals as moves, without those that clash with what others did ``late``, while they were thought up."""
+    taken = {config_key(trial.config) for trial in late}
     index = book.history.started[Purpose.SEARCH]
-    for proposal in searcher.propose(problem, book.history, n):
+    moves = []
+    for proposal in proposals:
         if proposal.trial is not None:
+            if not book.can_go_on(proposal.trial, proposal.stop_step):
+                continue
             move = book.go_on(proposal.trial, proposal.stop_step)
             if stops and diverges(book.trial(move.trial).curve, problem.horizon):
                 book.record(Finished(move.trial, ended=True))
-                ended = True
             else:
                 moves.append(move)
-        else:
+        elif config_key(proposal.config) not in taken and (problem.max_trials is None or index < problem.max_trials):
             seed = trial_seed(problem.seed, Purpose.SEARCH, index)
-            index += 1
             moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
-    # No moves would mean that the space is exhausted.
-    return moves if moves or not ended else ask(book, searcher, problem, n, stops=stops)
+            index += 1
+    return moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +119,8 @@ class Tuning:
     Attributes:
         folder: Where trials keep their files, each in one of its own.
         stops: Whether search trials that diverge are stopped early.
+        active: Trials that the pool is training.
+        postponed: Moves of trials that the pool is still training for a claim that was lost.
     """
 
     book: Logbook
@@ -112,17 +133,25 @@ class Tuning:
     interrupt: Interrupt
     stops: bool = False
     _stopped: set[int] = field(default_factory=set)
+    active: set[int] = field(default_factory=set)
+    postponed: list[Move] = field(default_factory=list)
 
     def heed(self, doctor: Doctor) -> Tuning:
         """This tuning with a search that does so much of what the curves say."""
         return replace(self, searcher=doctor.beside(self.searcher), stops=doctor.stops)
 
-    def search(self, budget: Budget, workers: int) -> None:
-        """Search until the budget's share for it is used, or the space is exhausted."""
+    def search(self, budget: Budget, workers: int, *, settled: Callable[[], bool] = lambda: False) -> None:
+        """Search until the budget's share for it is used, the space is exhausted, or another process says that it is.
+
+        Args:
+            budget: When to end.
+            workers: Trainings at the same time, by which the time of trials counts.
+            settled: Whether another process has ended this search; asked when others have written.
+        """
         book = self.book
         spent_s = sum(t.cost_s for t in book.trials if t.purpose is Purpose.SEARCH) / workers
         ends_at = time.monotonic() + budget.search_s - spent_s
-        left_over = [m for m in book.outstanding() if m.purpose is Purpose.SEARCH]
+        left_over = [m for m in book.outstanding() if m.purpose is Purpose.SEARCH and m.trial not in book.elsewhere]
 
         def used() -> float:
             by_time = 1 - (ends_at - time.monotonic()) / budget.search_s if budget.minutes else 0.0
@@ -139,9 +168,22 @@ class Tuning:
                 if not (self.stops and diverges(book.trial(move.trial).curve, self.problem.horizon)):
                     return [move]
                 book.record(Finished(move.trial, ended=True))  # it was about to be stopped
-            return ask(book, self.searcher, self.problem, n, stops=self.stops)
+            return self._taken_over(n) or ask(book, self.searcher, self.problem, n, stops=self.stops)
 
-        self._drive(next_moves, phase="search", shown=shown, over=lambda: used() >= 1)
+        def waits() -> bool:
+            return any(book.trial(number).purpose is Purpose.SEARCH for number in book.elsewhere)
+
+        self._drive(
+            next_moves, phase="search", shown=shown, over=lambda: used() >= 1, waits=waits, over_elsewhere=settled
+        )
+
+    def _taken_over(self, n: int) -> list[Move]:
+        """Up to ``n`` moves of the search that other processes have abandoned, claimed."""
+        if not self.book.elsewhere:
+            return []
+        with self.book.claiming():
+            left = [m for m in self.book.abandoned() if m.purpose is Purpose.SEARCH]
+            return [self.book.go_on(m.trial, m.stop_step) for m in left[:n]]
 
     def confirm(self, plan: Plan) -> None:
         """Re-rank the candidates beside the default on common fresh seeds; finalise the leaders on further ones."""
@@ -172,22 +214,39 @@ class Tuning:
         )
 
     def train(self, wanted: Sequence[Training], *, phase: str) -> None:
-        """Train what isn't in the book yet."""
-        begun = 0
+        """Train what isn't in the book yet; wait for what other processes are training of it."""
+        open_ = [*wanted]
 
-        def moves() -> Iterator[Move]:
-            nonlocal begun
-            for config, seed, purpose, stop_step in wanted:
-                begun += 1
-                trial = self.book.of(config, seed)
-                if trial is None:
-                    yield self.book.start(config, seed, purpose, stop_step)
-                elif trial.state in (State.RUNNING, State.PAUSED) and trial.curve.last_step < stop_step:
-                    yield self.book.go_on(trial.id, stop_step)
+        def next_moves(n: int) -> list[Move]:
+            moves: list[Move] = []
+            with self.book.claiming():
+                open_[:] = [each for each in open_ if not self._is_done(each)]
+                busy = self.active | (self.book.elsewhere - {m.trial for m in self.book.abandoned()})
+                for config, seed, purpose, stop_step in open_:
+                    trial = self.book.of(config, seed)
+                    if len(moves) == n:
+                        break
+                    if trial is None:
+                        moves.append(self.book.start(config, seed, purpose, stop_step))
+                    elif trial.id not in busy:
+                        moves.append(self.book.go_on(trial.id, stop_step))
+            return moves
 
-        waiting = moves()
         self.display.begin()
-        self._drive(lambda n: [*islice(waiting, n)], phase=phase, shown=lambda: begun / len(wanted))
+        begun = len(wanted)
+        self._drive(
+            next_moves,
+            phase=phase,
+            shown=lambda: 1 - len(open_) / begun,
+            waits=lambda: any(not self._is_done(each) for each in open_),
+        )
+
+    def _is_done(self, wanted: Training) -> bool:
+        config, seed, _, stop_step = wanted
+        trial = self.book.of(config, seed)
+        if trial is None:
+            return False
+        return trial.state not in (State.RUNNING, State.PAUSED) or trial.curve.last_step >= stop_step
 
     def train_arms(
         self, first: Mapping[str, int], arms: Sequence[tuple[Configuration, int]], purpose: Purpose, numbers: range
@@ -214,27 +273,31 @@ class Tuning:
         *,
         phase: str,
         shown: Callable[[], float],
+        waits: Callable[[], bool],
         over: Callable[[], bool] = lambda: False,
+        over_elsewhere: Callable[[], bool] = lambda: False,
     ) -> None:
         """Keep the pool busy until no move is left, ``over()``, or Ctrl-C; write down all that it reports.
 
-        ``next_moves(n)`` gives up to ``n``; none while all that is left waits for outstanding ones.
+        ``next_moves(n)`` gives up to ``n``; none while all that is left waits for outstanding ones. Those may be in
+        other processes: ``waits()`` says so. ``over_elsewhere()`` is asked when others have written.
         """
-        closed = 0
+        closed, stopped = 0, False
         while True:
-            stop = self.interrupt.asked or over()
+            if self.book.refresh():
+                stopped = stopped or over_elsewhere()
+            stop = stopped or self.interrupt.asked or over()
             if stop:
                 self.pool.pause()
             while not stop and self.pool.free and (moves := next_moves(self.pool.free)):
-                for move in moves:
-                    self.pool.submit(move)
+                self._submit(moves)
             if not self.pool.busy:
-                break
-            for event in self.pool.wait(0.2):
-                self._record(event)
+                if stop or not waits():
+                    break
+                time.sleep(_LOOK_EVERY_S)
+            for event in self.pool.wait(_LOOK_EVERY_S):
                 closed += not isinstance(event, Measured)
-                if isinstance(event, Failed):
-                    self._refuse_hopeless(event)
+                self._record(event)
             if closed >= max(KEPT_FOLDERS, len(self.book.history) // 10):
                 self._prune_folders()
                 closed = 0
@@ -242,17 +305,40 @@ class Tuning:
                 self.display.show(phase, shown(), self.book.trials, self._best_words(), self.pool.lanes)
         self._prune_folders()
 
+    def _submit(self, moves: Sequence[Move]) -> None:
+        for move in moves:
+            if move.trial in self.active:
+                self.postponed.append(move)
+            else:
+                self.active.add(move.trial)
+                self.pool.submit(move)
+
     def _record(self, event: Event) -> None:
         """Write down what a worker reported; let a search trial whose curve diverges end with the step it is in."""
+        if not isinstance(event, Measured):
+            self._over(event.trial)
         if isinstance(event, Finished) and event.trial in self._stopped:
             event = replace(event, ended=True)
-        self.book.record(event)
+        try:
+            self.book.record(event)
+        except ClaimLost:  # this process was suspended, and another one took the trial over
+            self.pool.pause(event.trial)
+            return
+        if isinstance(event, Failed):
+            self._refuse_hopeless(event)
         if not self.stops or not isinstance(event, Measured) or event.trial in self._stopped:
             return
         trial = self.book.trial(event.trial)
         if trial.purpose is Purpose.SEARCH and diverges(trial.curve, self.problem.horizon):
             self._stopped.add(trial.id)
             self.pool.pause(trial.id)
+
+    def _over(self, trial: int) -> None:
+        """The pool is done with a trial: let it have what was postponed until then."""
+        self.active.discard(trial)
+        ready = [move for move in self.postponed if move.trial == trial]
+        self.postponed[:] = [move for move in self.postponed if move.trial != trial]
+        self._submit(ready)
 
     def _refuse_hopeless(self, failure: Failed) -> None:
         """Stop where the training itself is broken: other configurations would only fail alike."""
@@ -265,11 +351,19 @@ class Tuning:
     def _prune_folders(self) -> None:
         """Remove the folders of search trials that are unlikely to be thawed; they can train again."""
         count = max(KEPT_FOLDERS, KEPT_FOR_EACH_LANE * (self.pool.lanes or 0))
-        kept = {t.id for t in ranked(self.book.trials)[:count]}
-        for trial in self.book.trials:
-            idle = trial.purpose is Purpose.SEARCH and trial.state is not State.RUNNING
-            if idle and trial.id not in kept:
-                shutil.rmtree(self.folder / str(trial.id), ignore_errors=True)
+        if not self.folder.is_dir() or sum(1 for _ in self.folder.iterdir()) <= count:
+            return
+        doomed = []
+        with self.book.claiming():  # so that nobody begins to work in a folder meanwhile
+            kept = {t.id for t in ranked(self.book.trials)[:count]}
+            for trial in self.book.trials:
+                idle = trial.purpose is Purpose.SEARCH and trial.state is not State.RUNNING
+                folder = self.folder / str(trial.id)
+                if idle and trial.id not in kept and folder.is_dir():
+                    shutil.rmtree(folder.with_suffix(".removed"), ignore_errors=True)
+                    doomed.append(folder.rename(folder.with_suffix(".removed")))
+        for folder in doomed:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _best_words(self) -> str:
         order = ranked(self.book.trials)

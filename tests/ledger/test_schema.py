@@ -6,7 +6,7 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from ayar.ledger import Ledger
-from ayar.ledger.schema import MIGRATIONS, first_tables, migrate, version
+from ayar.ledger.schema import MIGRATIONS, migrate, version
 from ayar.records import State
 
 DATA = Path(__file__).parent / "data"
@@ -51,16 +51,16 @@ def test_an_older_ledger_goes_through_the_steps_it_lacks(engine):
     with engine.begin() as connection:
         assert "colour" in {column["name"] for column in inspect(connection).get_columns("studies")}
         names = connection.scalars(text("SELECT name FROM ayar_migrations ORDER BY version")).all()
-    assert names == ["first_tables", "add_colour"]
+    assert names == [*(step.__name__ for step in MIGRATIONS), "add_colour"]
 
 
 def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path):
     path = tmp_path / "study.db"
     with Ledger.open(path) as ledger:
         with pytest.raises(RuntimeError, match="lights"), ledger._writing() as connection:
-            migrate(connection, (first_tables, break_halfway))
+            migrate(connection, (*MIGRATIONS, break_halfway))
         with ledger._reading() as connection:
-            assert version(connection) == 1
+            assert version(connection) == len(MIGRATIONS)
             assert not inspect(connection).has_table("half")
 
 

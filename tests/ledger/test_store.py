@@ -106,15 +106,6 @@ def test_numpy_values_come_back_as_plain_ones(ledger, study):
     assert the_only_trial(ledger, study).config == {"n": 3, "x": 0.5, "units": [4, 2]}
 
 
-def test_trials_can_be_read_from_a_number_on(ledger, study):
-    for _ in range(4):
-        started(ledger, study)
-    ledger.add_measurements(study, 3, [Measurement(1, 0.5)])
-    tail = ledger.trials(study, since=2)
-    assert [trial.id for trial in tail] == [2, 3]
-    assert tail == ledger.trials(study)[2:]
-
-
 def test_studies_do_not_mix(ledger):
     first, second = ledger.create_study("a", {}), ledger.create_study("b", {})
     for study in (first, second):
@@ -125,8 +116,11 @@ def test_studies_do_not_mix(ledger):
     assert the_only_trial(ledger, second).state is State.RUNNING
 
 
-def test_a_trial_and_the_move_that_starts_it_are_one_append(ledger, study):
-    ledger.add_trial(study, {"learning_rate": 0.1}, 7, stop_step=3)
+def test_what_is_claimed_together_is_written_together(ledger, study):
+    with pytest.raises(NotInLedger), ledger.claiming():
+        ledger.add_move(study, Move(ledger.add_trial(study, {}, 7) + 1, {}, 7, 0, 3))
+    assert ledger.trials(study) == []
+    started(ledger, study, stop_step=3)
     trial = the_only_trial(ledger, study)
     assert (trial.state, trial.target_step) == (State.RUNNING, 3)
 
@@ -135,7 +129,6 @@ def test_a_trial_and_the_move_that_starts_it_are_one_append(ledger, study):
     "append",
     [
         lambda ledger: ledger.add_trial(9, {}, 0),
-        lambda ledger: ledger.add_trial(9, {}, 0, stop_step=1),
         lambda ledger: ledger.add_move(9, Move(0, {}, 0, 0, 1)),
         lambda ledger: ledger.add_measurements(9, 0, [Measurement(1, 0.5)]),
         lambda ledger: ledger.add_note(9, "winner", {}),

@@ -1,74 +1,119 @@
-"""Rows as records, and records as rows.
-
-A trial is not stored: it is replayed from the rows that were appended about it.
-"""
+"""Rows as records, and records as rows."""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
-from itertools import groupby
-from operator import itemgetter
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Self
 
 from ayar.errors import LedgerError
-from ayar.records import Curve, Measurement, Trial
-from ayar.seeds import Purpose
+from ayar.records import Curve, Measurement
 
 Rows = Sequence[Any]
 """Rows of a table, as named tuples."""
 
 
-def replay(added: Rows, asked: Rows, over: Rows, measured: Rows) -> list[Trial]:
-    """The trials that these rows make.
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """A curve in a few numbers, as an ending keeps it.
 
-    Args:
-        added: Rows of ``trials``.
-        asked: ``(trial, id, stop_step)`` of moves, oldest first.
-        over: ``(trial, move, ended, error, waste_s)`` of endings, by trial, oldest first.
-        measured: ``(trial, step, loss, cost_s, metrics)`` of measurements, by trial and step.
+    Attributes:
+        points: How many measurements.
+        last_step: The last step measured; 0 before any.
+        cost_s: Seconds spent on all of them.
+        least_loss: The least finite loss after step 0; infinite without any.
+        diverged: Whether a loss is infinite or NaN.
     """
-    latest_move = {row.trial: row for row in asked}
-    endings, curves = _by_trial(over), _by_trial(measured)
-    return [
-        _trial(row, latest_move.get(row.trial), endings.get(row.trial, []), curves.get(row.trial, [])) for row in added
-    ]
 
+    points: int = 0
+    last_step: int = 0
+    cost_s: float = 0.0
+    least_loss: float = math.inf
+    diverged: bool = False
 
-def _by_trial(rows: Rows) -> dict[int, Rows]:
-    return {trial: list(group) for trial, group in groupby(rows, key=itemgetter(0))}
-
-
-def _trial(row: Any, move: Any | None, over: Rows, measured: Rows) -> Trial:
-    curve = _curve(measured)
-    ending = over[-1] if over and move is not None and over[-1].move == move.id else None
-    target_step = curve.last_step if move is None else move.stop_step
-    if ending is not None and not ending.ended and ending.error is None:
-        target_step = curve.last_step
-    return Trial(
-        id=row.trial,
-        config=json.loads(row.config),
-        seed=row.seed,
-        purpose=Purpose(row.purpose),
-        curve=curve,
-        target_step=target_step,
-        ended=ending is not None and ending.ended,
-        error=None if ending is None else ending.error,
-        waste_s=math.fsum(each.waste_s for each in over),
-    )
-
-
-def _curve(measured: Rows) -> Curve:
-    every_metrics = json.loads(f"[{','.join([row[-1] for row in measured])}]")  # one call is faster than many
-    return Curve(
-        tuple(
-            [
-                Measurement(step, math.nan if loss is None else loss, cost_s, metrics)
-                for (_, step, loss, cost_s, _), metrics in zip(measured, every_metrics, strict=True)
-            ]
+    def extended(self, more: Iterable[tuple[int, float | None, float]]) -> Self:
+        """With later measurements: ``(step, loss, cost_s)``, a loss of None being NaN."""
+        later = list(more)
+        losses = [loss for step, loss, _ in later if step > 0 and loss is not None and math.isfinite(loss)]
+        return type(self)(
+            points=self.points + len(later),
+            last_step=max((step for step, _, _ in later), default=self.last_step),
+            cost_s=math.fsum((self.cost_s, *(cost_s for _, _, cost_s in later))),
+            least_loss=min([self.least_loss, *losses]),
+            diverged=self.diverged or any(loss is None or not math.isfinite(loss) for _, loss, _ in later),
         )
+
+
+def summary(ending: Any) -> Summary:
+    """What a row of endings says of the curve."""
+    least_loss = math.inf if ending.least_loss is None else ending.least_loss
+    return Summary(ending.points, ending.stop_step, ending.cost_s, least_loss, bool(ending.diverged))
+
+
+class StoredCurve(Curve):
+    """A curve that is read from the ledger when its measurements are asked for; what a summary says is known."""
+
+    __slots__ = ("_known", "_load", "_read")
+    _known: Summary
+    _load: Callable[[], tuple[Measurement, ...]]
+    _read: tuple[Measurement, ...] | None
+
+    def __init__(self, known: Summary, load: Callable[[], tuple[Measurement, ...]]) -> None:
+        for name, value in (("_known", known), ("_load", load), ("_read", None)):
+            object.__setattr__(self, name, value)
+
+    @property
+    def measurements(self) -> tuple[Measurement, ...]:
+        """All of them, read at the first call."""
+        if self._read is None:
+            object.__setattr__(self, "_read", self._load())
+        assert self._read is not None
+        return self._read
+
+    def __len__(self) -> int:
+        return self._known.points
+
+    @property
+    def last_step(self) -> int:
+        """The last step measured; 0 before any."""
+        return self._known.last_step
+
+    @property
+    def cost_s(self) -> float:
+        """Seconds spent on all steps."""
+        return self._known.cost_s
+
+    @property
+    def least_loss(self) -> float:
+        """The least finite loss after step 0; infinite without any."""
+        return self._known.least_loss
+
+    @property
+    def diverged(self) -> bool:
+        """Whether a loss on it is infinite or NaN."""
+        return self._known.diverged
+
+    def __reduce__(self) -> tuple[type[Curve], tuple[tuple[Measurement, ...]]]:
+        return Curve, (self.measurements,)
+
+
+def measurements(found: Iterable[Sequence[Any]]) -> tuple[Measurement, ...]:
+    """Measurements from rows of ``(step, loss, cost_s, metrics)``."""
+    rows = list(found)
+    every_metrics = as_values([row[-1] for row in rows])
+    return tuple(
+        [
+            Measurement(step, math.nan if loss is None else loss, cost_s, metrics)
+            for (step, loss, cost_s, _), metrics in zip(rows, every_metrics, strict=True)
+        ]
     )
+
+
+def as_values(texts: Sequence[str]) -> list[Any]:
+    """What each JSON text says; one call is faster than many."""
+    return list(json.loads(f"[{','.join(texts)}]"))
 
 
 def of_measurement(study: int, trial: int, measurement: Measurement) -> dict[str, Any]:

@@ -1,15 +1,20 @@
 """The ledger's tables and the named steps that bring an older ledger up to date.
 
-Rows are only ever inserted. What a trial is now follows from its rows by replay (``store.py``)::
+Rows are only ever inserted. What a trial is now follows from its rows by replay (``rows.py``)::
 
     studies 1--n trials 1--n moves         asked: train from start_step to stop_step
                         1--n measurements  one row per step: a step is there once by construction
-                        1--n endings       how a move ended
+                        1--n endings       how a move ended, and what the curve came to
             1--n notes                     whatever else happened, by kind
+    sessions                               who asks: an opening of the ledger, with its heartbeat
+
+A trial's latest move is a claim: it belongs to the session that asked it, until it is ended or another session asks
+a later one. A session's row is the one thing that changes in place: a heartbeat is a sign of life, not a record.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 
@@ -30,6 +35,7 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    text,
 )
 
 TABLES = MetaData()
@@ -85,6 +91,18 @@ moves = Table(
     Index("moves_of_trial", "study", "trial"),
 )
 
+sessions = Table(
+    "sessions",
+    TABLES,
+    Column("id", Text, primary_key=True),
+    Column("machine", Text, nullable=False),
+    Column("process", Text, nullable=False),  # its id and when it started
+    Column("lease_s", Double),  # NULL: it sends no heartbeats
+    Column("beat", BigInteger, nullable=False),  # counts up while it lives
+    Column("closed", Boolean, nullable=False),
+    Column("opened_at", Text, nullable=False),
+)
+
 # Without rowid a curve lies together on disk in the order of its steps, and the key costs no second tree.
 measurements = Table(
     "measurements",
@@ -110,6 +128,12 @@ endings = Table(
     Column("error", Text),
     Column("waste_s", Double, nullable=False),
     Column("at", Text, nullable=False),
+    # The trial's curve at that time in a few numbers, so that a study is read without its measurements. All NULL:
+    # an older Ayar wrote it.
+    Column("points", Integer),
+    Column("cost_s", Double),
+    Column("least_loss", Double),  # NULL: none is finite
+    Column("diverged", Boolean),
     Index("endings_of_trial", "study", "trial"),
 )
 
@@ -138,7 +162,26 @@ def first_tables(connection: Connection) -> None:
     TABLES.create_all(connection)
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables,)
+def leases_and_summaries(connection: Connection) -> None:
+    """Version 2: who works on what, and every ending says what the curve came to."""
+    sessions.create(connection)
+    for column in ("points INTEGER", "cost_s DOUBLE", "least_loss DOUBLE", "diverged BOOLEAN"):
+        connection.execute(text(f"ALTER TABLE endings ADD COLUMN {column}"))
+    connection.execute(text(_SUMMARISE), {"infinity": math.inf})
+
+
+_SUMMARISE = """
+UPDATE endings SET points = known.points, cost_s = known.cost_s, least_loss = known.least, diverged = known.broken
+FROM (
+    SELECT e.id AS id, count(m.step) AS points, coalesce(sum(m.cost_s), 0.0) AS cost_s,
+        min(CASE WHEN m.step > 0 AND abs(m.loss) < :infinity THEN m.loss END) AS least,
+        max(m.step IS NOT NULL AND (m.loss IS NULL OR abs(m.loss) = :infinity)) AS broken
+    FROM endings e LEFT JOIN measurements m ON m.study = e.study AND m.trial = e.trial AND m.step <= e.stop_step
+    GROUP BY e.id
+) AS known WHERE known.id = endings.id"""
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, leases_and_summaries)
 """Migration number n, counted from 1, makes version n of version n - 1."""
 
 

@@ -7,16 +7,19 @@ nothing of it was written.
 from __future__ import annotations
 
 import json
+import math
 import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 from uuid import uuid4
 
 from sqlalchemy import (
+    Column,
     Connection,
     CursorResult,
     Engine,
@@ -27,12 +30,16 @@ from sqlalchemy import (
     insert,
     inspect,
     select,
+    update,
 )
 from sqlalchemy.exc import IntegrityError
 
-from ayar.errors import LedgerError, MoveError, NotInLedger
+from ayar.errors import ClaimLost, LedgerError, MoveError, NotInLedger
 from ayar.ledger import rows, schema, sqlite
-from ayar.ledger.schema import endings, measurements, moves, notes, now, studies, trials
+from ayar.ledger.pages import Claim, News, Pages, Seen, Trials
+from ayar.ledger.rows import Rows
+from ayar.ledger.schema import endings, measurements, moves, notes, now, sessions, studies, trials
+from ayar.ledger.sessions import this_machine, this_process
 from ayar.records import Configuration, Measurement, Move, Trial
 from ayar.seeds import Purpose
 
@@ -47,34 +54,45 @@ _ADD_MEASUREMENTS = insert(measurements)
 _ADD_ENDING = insert(endings)
 _ADD_NOTE = insert(notes)
 
+_ADD_SESSION = insert(sessions)
+
 _THIS_TRIAL: dict[str, Any] = {"study": bindparam("study"), "trial": bindparam("trial")}
 _LAST_NUMBER = select(func.max(trials.c.trial)).where(trials.c.study == bindparam("study"))
-_LATEST_MOVE = select(func.max(moves.c.id)).filter_by(**_THIS_TRIAL)
-_LAST_STEP = select(func.max(measurements.c.step)).filter_by(**_THIS_TRIAL)
+_LATEST_MOVE = select(moves.c.id, moves.c.session).filter_by(**_THIS_TRIAL).order_by(moves.c.id.desc()).limit(1)
 _ENDING_OF = select(endings.c.id).where(endings.c.move == bindparam("move"))
+_LATEST_ENDING = select(endings).filter_by(**_THIS_TRIAL).order_by(endings.c.id.desc()).limit(1)
 _STEPS = select(measurements.c.step).filter_by(**_THIS_TRIAL)
 
 _STUDY = select(studies.c.id).where(studies.c.id == bindparam("study"))
+_SUMMED = (measurements.c.step, measurements.c.loss, measurements.c.cost_s)
 
 
-def _since(table: Table, *columns: Any) -> Select[Any]:
-    """A study's rows from one trial on."""
-    return select(*columns).where(table.c.study == bindparam("study"), table.c.trial >= bindparam("since"))
+def _later(*columns: Any) -> Select[Any]:
+    """A trial's measurements beyond a step."""
+    later = select(*columns).filter_by(**_THIS_TRIAL).where(measurements.c.step > bindparam("after"))
+    return later.order_by(measurements.c.step)
 
 
-_TRIALS = _since(trials, trials).order_by(trials.c.trial)
-_MOVES = _since(moves, moves.c.trial, moves.c.id, moves.c.stop_step).order_by(moves.c.id)
-_ENDINGS = _since(
-    endings, endings.c.trial, endings.c.move, endings.c.ended, endings.c.error, endings.c.waste_s
-).order_by(endings.c.trial, endings.c.id)
-_MEASUREMENTS = _since(
-    measurements,
-    measurements.c.trial,
-    measurements.c.step,
-    measurements.c.loss,
-    measurements.c.cost_s,
-    measurements.c.metrics,
-).order_by(measurements.c.trial, measurements.c.step)
+_LATER, _LATER_LOSSES = _later(*_SUMMED, measurements.c.metrics), _later(*_SUMMED)
+
+
+def _beyond(table: Table, key: Column[Any], *columns: Any) -> Select[Any]:
+    """A study's rows from one key on, in its order."""
+    return select(*columns).where(table.c.study == bindparam("study"), key >= bindparam("first")).order_by(key)
+
+
+_TRIALS = _beyond(trials, trials.c.trial, *(trials.c[name] for name in ("trial", "config", "seed", "purpose")))
+_MOVES = _beyond(moves, moves.c.id, *(moves.c[name] for name in ("trial", "id", "stop_step", "session")))
+_ENDING_COLUMNS = ("trial", "id", "move", "stop_step", "ended", "error", "waste_s")
+_SUMMARY_COLUMNS = ("points", "cost_s", "least_loss", "diverged")
+_ENDINGS = _beyond(endings, endings.c.id, *(endings.c[name] for name in _ENDING_COLUMNS + _SUMMARY_COLUMNS))
+_NOTES = _beyond(notes, notes.c.id, notes)
+
+_SESSIONS = select(sessions).where(sessions.c.id.in_(bindparam("ids", expanding=True)))
+_THIS_SESSION = sessions.c.id == bindparam("session")
+_BEAT = update(sessions).where(_THIS_SESSION).values(beat=sessions.c.beat + 1)
+_SET_LEASE = update(sessions).where(_THIS_SESSION).values(lease_s=bindparam("lease"))
+_CLOSE_SESSION = update(sessions).where(_THIS_SESSION).values(closed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +126,13 @@ class Ledger:
         session: A name for this opening of the ledger; it stands beside every move asked through it.
     """
 
-    def __init__(self, engine: Engine, where: str, *, read_only: bool) -> None:
+    def __init__(self, engine: Engine, url: str | Path | None, where: str, *, read_only: bool) -> None:
+        self._url = url
         self.where = where
         self.read_only = read_only
         self.session = uuid4().hex
+        self._in_session = False  # whether it is on record
+        self._open: Connection | None = None  # of the transaction that this thread is in
         self._reader = engine
         self._writer = engine.execution_options(begin="BEGIN IMMEDIATE")
         self._lock = threading.RLock()
@@ -135,7 +156,7 @@ class Ledger:
         name = "in memory" if path is None else str(path)
         with sqlite.explained(name):
             engine, read_only = sqlite.open_engine(path, create=create, patience_s=patience_s)
-            ledger = cls(engine, name, read_only=read_only)
+            ledger = cls(engine, path, name, read_only=read_only)
             try:
                 ledger._prepare(create=create)
                 if not read_only:
@@ -169,8 +190,11 @@ class Ledger:
             schema.migrate(connection)
 
     def close(self) -> None:
-        """Close the file. Closing twice does nothing."""
+        """Close the file. Closing twice does nothing. Moves still outstanding are free for others to take over."""
         with self._lock:
+            if self._in_session and self._closing.alive:
+                with suppress(LedgerError), self._writing() as connection:  # at worst the lease runs out
+                    connection.execute(_CLOSE_SESSION, {"session": self.session})
             self._closing()
 
     def __enter__(self) -> Self:
@@ -203,8 +227,28 @@ class Ledger:
         with self._lock:
             if not self._closing.alive:
                 raise LedgerError(f"The ledger {self.where} is closed. Open it again with Ledger.open.")
-            with sqlite.explained(self.where), engine.begin() as connection:
-                yield connection
+            if self._open is not None:
+                yield self._open
+                return
+            was_in_session = self._in_session
+            try:
+                with sqlite.explained(self.where), engine.begin() as connection:
+                    self._open = connection
+                    yield connection
+            except BaseException:
+                self._in_session = was_in_session  # what this transaction wrote is gone
+                raise
+            finally:
+                self._open = None
+
+    @contextmanager
+    def claiming(self) -> Iterator[None]:
+        """All that is read and written within is one transaction, in which nobody else asks or ends a move.
+
+        Keep it short: others wait. It is written as a whole, or not at all where something within raises.
+        """
+        with self._writing():
+            yield
 
     # Studies
 
@@ -248,19 +292,8 @@ class Ledger:
 
     # Trials
 
-    def add_trial(
-        self,
-        study: int,
-        config: Configuration,
-        seed: int,
-        purpose: Purpose = Purpose.SEARCH,
-        *,
-        stop_step: int | None = None,
-    ) -> int:
+    def add_trial(self, study: int, config: Configuration, seed: int, purpose: Purpose = Purpose.SEARCH) -> int:
         """Append a trial and give its number: 0, 1, 2, ... in its study, whoever else is appending.
-
-        With ``stop_step`` the move that starts it is appended too, so that no crash can leave one without the
-        other.
 
         Raises:
             NotInLedger: There is no such study.
@@ -277,27 +310,19 @@ class Ledger:
                 last = connection.scalar(_LAST_NUMBER, row)
                 number = 0 if last is None else last + 1
                 connection.execute(_ADD_TRIAL, row | {"trial": number})
-                if stop_step is not None:
-                    connection.execute(_ADD_MOVE, self._asked(study, Move(number, config, seed, 0, stop_step)))
         except IntegrityError as error:
             raise self._no_study(study) from error
         return number
 
-    def add_move(self, study: int, move: Move) -> None:
-        """Append that ``move.trial`` is to be trained up to ``move.stop_step``.
+    def add_move(self, study: int, move: Move) -> int:
+        """Append that ``move.trial`` is to be trained up to ``move.stop_step``, and give the move's id.
+
+        The trial is this session's then, whoever had it before.
 
         Raises:
             NotInLedger: There is no such trial.
         """
-        try:
-            with self._writing() as connection:
-                connection.execute(_ADD_MOVE, self._asked(study, move))
-        except IntegrityError as error:
-            raise self._no_trial(study, move.trial) from error
-
-    def _asked(self, study: int, move: Move) -> dict[str, Any]:
-        """The row that says that ``move`` is asked now, through this opening of the ledger."""
-        return {
+        row = {
             "study": study,
             "trial": move.trial,
             "start_step": move.start_step,
@@ -305,11 +330,26 @@ class Ledger:
             "asked_at": now(),
             "session": self.session,
         }
+        try:
+            with self._writing() as connection:
+                self._enter(connection)
+                return _new_id(connection.execute(_ADD_MOVE, row))
+        except IntegrityError as error:
+            raise self._no_trial(study, move.trial) from error
 
-    def add_measurements(self, study: int, trial: int, more: Iterable[Measurement]) -> None:
+    def add_measurements(
+        self, study: int, trial: int, more: Iterable[Measurement], *, claim: Claim | None = None
+    ) -> None:
         """Append measurements of one trial, all of them or none.
 
+        Args:
+            study: Id of the study.
+            trial: Number of the trial.
+            more: The measurements.
+            claim: Of the move that they answer; nothing is appended unless that is the trial's latest.
+
         Raises:
+            ClaimLost: Another session has asked a later move of the trial.
             MoveError: One of the steps is there already, or twice among them.
             NotInLedger: There is no such trial.
         """
@@ -318,9 +358,17 @@ class Ledger:
             return
         try:
             with self._writing() as connection:
+                self._check_claim(connection, study, trial, claim)
                 connection.execute(_ADD_MEASUREMENTS, new)
         except IntegrityError as error:
             raise self._refused(study, trial, [row["step"] for row in new]) from error
+
+    def _check_claim(self, connection: Connection, study: int, trial: int, claim: Claim | None) -> None:
+        if claim is None:
+            return
+        latest = connection.execute(_LATEST_MOVE, {"study": study, "trial": trial}).first()
+        if latest != (claim.move, claim.session):
+            raise ClaimLost(trial)
 
     def _refused(self, study: int, trial: int, steps: list[Any]) -> MoveError | NotInLedger:
         """Why measurements at these steps broke a constraint."""
@@ -334,7 +382,16 @@ class Ledger:
             f"Tell the steps after {max(held, default=0)}."
         )
 
-    def end_move(self, study: int, trial: int, *, ended: bool, error: str | None = None, waste_s: float = 0.0) -> None:
+    def end_move(
+        self,
+        study: int,
+        trial: int,
+        *,
+        ended: bool,
+        error: str | None = None,
+        waste_s: float = 0.0,
+        claim: Claim | None = None,
+    ) -> None:
         """Append that the trial's latest move is over, at the last step measured.
 
         Args:
@@ -343,28 +400,47 @@ class Ledger:
             ended: No move can follow: the horizon is reached, or training ended by itself.
             error: Why it failed; None otherwise.
             waste_s: Seconds spent without a measurement to show for them.
+            claim: Of the move that is over; nothing is appended unless that is the trial's latest.
 
         Raises:
+            ClaimLost: Another session has asked a later move of the trial.
             MoveError: The trial has no outstanding move.
         """
         key = {"study": study, "trial": trial}
         with self._writing() as connection:
-            move = connection.scalar(_LATEST_MOVE, key)
+            self._check_claim(connection, study, trial, claim)
+            move = connection.scalar(_LATEST_MOVE, key)  # its id
             if move is None or connection.scalar(_ENDING_OF, {"move": move}) is not None:
                 raise MoveError(f"Trial {trial} has no outstanding move to end: it was told twice, or never asked.")
+            curve = self._summary(connection, study, trial)
             row = {
                 **key,
                 "move": move,
-                "stop_step": connection.scalar(_LAST_STEP, key) or 0,
+                "stop_step": curve.last_step,
                 "ended": ended,
                 "error": error,
                 "waste_s": waste_s,
                 "at": now(),
+                "points": curve.points,
+                "cost_s": curve.cost_s,
+                "least_loss": curve.least_loss if math.isfinite(curve.least_loss) else None,
+                "diverged": curve.diverged,
             }
             connection.execute(_ADD_ENDING, row)
 
-    def trials(self, study: int, *, since: int = 0) -> list[Trial]:
-        """The trials numbered from ``since`` on, as their rows make them, all as of one moment.
+    def _summary(self, connection: Connection, study: int, trial: int) -> rows.Summary:
+        """The trial's curve in a few numbers: what its latest ending says, and what was measured since."""
+        key = {"study": study, "trial": trial}
+        last = connection.execute(_LATEST_ENDING, key).first()
+        known, after = rows.Summary(), -1
+        if last is not None and last.points:
+            known, after = rows.summary(last), last.stop_step
+        return known.extended(connection.execute(_LATER_LOSSES, {**key, "after": after}).all())
+
+    # Reading trials
+
+    def trials(self, study: int) -> list[Trial]:
+        """The trials as their rows make them, by number, all as of one moment.
 
         A trial's latest move says how far it is to go. Once that move is over, the trial goes no further than
         it came: it is paused, unless the move failed or ended it.
@@ -372,15 +448,87 @@ class Ledger:
         Raises:
             NotInLedger: There is no such study.
         """
-        chosen = {"study": study, "since": since}
+        found = Trials()
+        self.turn(study, Pages(found, partial(self.curve_until, study)))
+        return [*found.values()]
+
+    def turn(self, study: int, pages: Pages) -> None:
+        """Bring a study's pages up to date, as of one moment.
+
+        Raises:
+            NotInLedger: There is no such study.
+        """
+        with self._reading():
+            unread = pages.turn(self._news(study, pages.seen))
+            for trial in unread | (pages.claims.keys() - pages.own):
+                pages.extend(trial, self.curve(study, trial, after=pages.last_step(trial)))
+
+    def _news(self, study: int, seen: Seen) -> News:
+        """The rows about trials that were appended since, without measurements."""
+
+        def beyond(statement: Select[Any], first: int) -> Rows:
+            return connection.execute(statement, {"study": study, "first": first}).all()
+
         with self._reading() as connection:
-            added = connection.execute(_TRIALS, chosen).all()
-            if not added and connection.scalar(_STUDY, chosen) is None:
+            added = beyond(_TRIALS, seen.trials)
+            if not added and not seen.trials and connection.scalar(_STUDY, {"study": study}) is None:
                 raise self._no_study(study)
-            asked = connection.execute(_MOVES, chosen).all()
-            over = connection.execute(_ENDINGS, chosen).all()
-            measured = connection.execute(_MEASUREMENTS, chosen).all()
-        return rows.replay(added, asked, over, measured)
+            return News(added, beyond(_MOVES, seen.move + 1), beyond(_ENDINGS, seen.ending + 1))
+
+    def curve(self, study: int, trial: int, after: int = -1) -> tuple[Measurement, ...]:
+        """A trial's measurements beyond a step, by step."""
+        with self._reading() as connection:
+            key = {"study": study, "trial": trial, "after": after}
+            return rows.measurements(connection.execute(_LATER, key))
+
+    def curve_until(self, study: int, trial: int, last_step: int) -> tuple[Measurement, ...]:
+        """A trial's measurements up to a step, also after the ledger was closed: trials that were read outlive it."""
+        if self._closing.alive or self._url is None:
+            return tuple(m for m in self.curve(study, trial) if m.step <= last_step)
+        with type(self).open(self._url, create=False) as again:
+            return again.curve_until(study, trial, last_step)
+
+    def version(self) -> int | None:
+        """A number that changes when another opening of the ledger has written; None where nobody can tell."""
+        with self._transaction(self._reader) as connection:
+            return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+
+    # Sessions
+
+    def hold(self, lease_s: float | None) -> None:
+        """Promise heartbeats: a session whose ``beat`` stands still for ``lease_s`` may lose its trials.
+
+        With None no heartbeat is promised, and only the end of the process frees them.
+        """
+        with self._writing() as connection:
+            self._enter(connection)
+            connection.execute(_SET_LEASE, {"session": self.session, "lease": lease_s})
+
+    def beat(self) -> None:
+        """Give a sign of life."""
+        with self._writing() as connection:
+            connection.execute(_BEAT, {"session": self.session})
+
+    def sessions(self, ids: Iterable[str]) -> Rows:
+        """The rows of these sessions, as far as they are on record."""
+        with self._reading() as connection:
+            return connection.execute(_SESSIONS, {"ids": list(ids)}).all()
+
+    def _enter(self, connection: Connection) -> None:
+        """Put this session on record, once."""
+        if self._in_session:
+            return
+        row = {
+            "id": self.session,
+            "machine": this_machine(),
+            "process": this_process(),
+            "lease_s": None,
+            "beat": 0,
+            "closed": False,
+            "opened_at": now(),
+        }
+        connection.execute(_ADD_SESSION, row)
+        self._in_session = True
 
     # Notes
 
