@@ -96,7 +96,7 @@ def against_the_loop(case: tuple[int, int, int], optimizer: str, repeats: int) -
         "iterations": FOREVER,
     }
     layout = Layout.around((INPUTS, *[units] * layers, CLASSES))
-    width = best_width(layout, batch, config, torch.randn(ROWS, INPUTS + layout.sizes[-1]))
+    width = best_width(layout, batch, config, deep_net(data).material)
     lanes = deep_net(data).lanes(width)
     for trial in range(width):
         lanes.load(trial, config, trial, None, 0, FOREVER)

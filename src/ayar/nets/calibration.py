@@ -7,22 +7,19 @@ so widths are tried.
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import platform
 import time
 from collections.abc import Mapping
-from functools import lru_cache
-from importlib.metadata import version
-from pathlib import Path
+from functools import partial
 from typing import Any
 
 import numpy as np
 import torch
 
+from ayar.nets.alone import Material
 from ayar.nets.dense import Step
 from ayar.nets.layout import Layout, rows_for
+from ayar.nets.measured import Measured, remembered
 from ayar.nets.optimizers import LaneOptimizer, LaneState
 
 WIDEST = {"cpu": 64, "cuda": 4096}
@@ -32,7 +29,7 @@ REPEATS = 3
 LONG = 2**25  # products in one pass of a step beside which a processor's t0 is nothing
 
 
-def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], table: torch.Tensor) -> int:
+def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], material: Material) -> int:
     """The least number of lanes that takes close to the least time for each.
 
     Measured in a fraction of a second, unless the user's cache folder knows it for this machine, these versions and
@@ -43,25 +40,22 @@ def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], table
         layout: Of the lanes.
         batch_size: Theirs.
         config: One of theirs, for optimizer, activation and dropout.
-        table: Training rows: inputs, then targets.
+        material: What they train on.
     """
-    rows = min(batch_size, len(table))
-    if table.device.type == "cpu" and layout.n_weights * rows >= LONG:
+    X = material.X_train
+    rows = min(batch_size, len(X))
+    if X.device.type == "cpu" and layout.n_weights * rows >= LONG:
         return 1
-    known = _known()
-    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {table.dtype}"
-    if what not in known:
-        known[what] = _measured(layout, rows, config, table)
-        _keep(known)
-    return int(known[what]["width"])
+    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {X.dtype}"
+    return int(remembered(what, partial(_measured, layout, rows, config, material))["width"])
 
 
-def _measured(layout: Layout, rows: int, config: Mapping[str, Any], table: torch.Tensor) -> dict[str, float]:
+def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
     seconds: dict[int, float] = {}
     width = 1
-    while width <= WIDEST[table.device.type]:
+    while width <= WIDEST[material.X_train.device.type]:
         try:
-            seconds[width] = _step_s(layout, rows, config, table, width)
+            seconds[width] = step_s(layout, rows, config, material, width)
         except RuntimeError:  # out of memory
             break
         if width > 1 and seconds[width] > 1.8 * min(seconds[w] / w for w in seconds) * width:
@@ -73,57 +67,27 @@ def _measured(layout: Layout, rows: int, config: Mapping[str, Any], table: torch
     return {"width": width, "t0_us": round(t0 * 1e6, 1), "t1_us": round(t1 * 1e6, 2)}
 
 
-def _step_s(layout: Layout, rows: int, config: Mapping[str, Any], table: torch.Tensor, width: int) -> float:
+@torch.inference_mode()
+def step_s(layout: Layout, rows: int, config: Mapping[str, Any], material: Material, width: int) -> float:
     """Seconds of one step of ``width`` lanes: the best of several repeats, for other programs only ever add to it."""
-    state = LaneState(*(0.01 * torch.randn(width, layout.width, dtype=table.dtype).to(table.device) for _ in range(4)))
+    X, y = material.X_train, material.y_train
+    state = LaneState(*(0.01 * torch.randn(width, layout.width, dtype=X.dtype).to(X.device) for _ in range(4)))
     state.square.abs_()
-    is_regression = layout.sizes[-1] == 1
-    step = Step(layout, state.vector, state.gradient, [config] * width, table, rows, is_regression)
+    n_classes = 0 if y.is_floating_point() else layout.sizes[-1]
+    step = Step(layout, state, [config] * width, X, y, n_classes, rows)
     optimizer = LaneOptimizer([config] * width, [10**6] * width, state, layout.n_weights)
     coefficients = optimizer.coefficients([0] * width, 1)[0]
-    index = torch.randint(len(table), (width * rows_for(rows),)).to(table.device)
+    index = torch.randint(len(X), (width * rows_for(rows),)).to(X.device)
     hidden = layout.sizes[1:-1] if config.get("dropout", 0.0) > 0 else ()
-    factors = [table.new_ones(width, rows_for(rows), n) for n in hidden]
+    factors = [X.new_ones(width, rows_for(rows), n) for n in hidden]
     best = float("inf")
     for _ in range(REPEATS):
         began, steps = time.perf_counter(), 0
         while (passed := time.perf_counter() - began) < TRIAL_S or steps == 0:
             step.run(index, factors)
             optimizer.step(coefficients)
-            if table.is_cuda:
+            if X.is_cuda:
                 torch.cuda.synchronize()
             steps += 1
         best = min(best, passed / steps)
     return best
-
-
-def _cache() -> Path:
-    """The file for this machine, these versions and this number of threads."""
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ayar"
-    machine = f"{platform.node()}-{platform.machine()}-{os.cpu_count()}cpus-{torch.get_num_threads()}threads"
-    device = torch.cuda.get_device_name().replace(" ", "_") if torch.cuda.is_available() else "cpu"
-    return folder / f"lanes-{machine}-{device}-torch{torch.__version__}-ayar{version('ayar')}.json"
-
-
-@lru_cache(maxsize=1)
-def _loaded(path: Path) -> dict[str, dict[str, float]]:
-    try:
-        found = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
-
-
-def _known() -> dict[str, dict[str, float]]:
-    return _loaded(_cache())
-
-
-def _keep(known: dict[str, dict[str, float]]) -> None:
-    path = _cache()
-    beside = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_text(json.dumps(known, indent=1), encoding="utf-8")
-        beside.replace(path)
-    except OSError:  # a read-only home only means measuring again next time
-        return

@@ -15,8 +15,9 @@ import torch
 from torch import Tensor
 
 from ayar.nets.layout import Layout, rows_for
+from ayar.nets.optimizers import LaneState
+from ayar.nets.products import Call, affine, product
 
-Call = Callable[[], object]
 Activated = tuple[list[Call], Callable[..., Call]]
 _aten = torch.ops.aten
 LEAK = 0.01  # slope of leaky_relu below 0
@@ -53,7 +54,7 @@ class Forward:
         *hidden, (W, b) = zip(layout.weights(vector), layout.biases(vector), strict=True)
         for V, c in hidden:
             a = vector.new_empty(k, rows, V.shape[1])
-            self._calls.append(partial(torch.baddbmm, c, self.read[-1], V.mT, out=a))
+            self._calls += affine(c, self.read[-1], V.mT, a)
             self.slopes.append([])
             for name, lanes in runs(activations):
                 calls, slope = ACTIVATIONS[name](a[lanes])
@@ -65,7 +66,7 @@ class Forward:
                 self._calls.append(partial(torch.mul, activated, self.factors[-1], out=a))
             self.read.append(a)
         self.outputs = vector.new_empty(k, W.shape[1], rows)
-        self._calls.append(partial(torch.baddbmm, b.mT, W, self.read[-1].mT, out=self.outputs))
+        self._calls += affine(b.mT, W, self.read[-1].mT, self.outputs)
 
     def run(self) -> None:
         """Fill ``outputs``."""
@@ -78,47 +79,47 @@ class Step:
 
     Args:
         layout: Of each lane's row.
-        vector: Parameters, shape ``(k, layout.width)``.
-        gradient: Where the backward pass leaves the gradients, shape ``(k, layout.width)``.
-        configs: Of the k lanes, for activation and dropout.
-        table: Training rows: inputs, then targets (one-hot, or one real number), shape ``(n, inputs + outputs)``.
+        state: Of the k lanes: the backward pass reads their parameters and leaves their gradients.
+        configs: Of the k lanes, for activation, dropout and label smoothing.
+        X: Training rows, shape ``(n, inputs)``.
+        y: Class numbers int64, or real targets for mean squared error instead of cross-entropy; shape ``(n,)``.
+        n_classes: How many classes there are; 0 for real targets.
         rows: Of a mini-batch.
-        is_regression: Mean squared error instead of cross-entropy.
     """
 
     def __init__(
         self,
         layout: Layout,
-        vector: Tensor,
-        gradient: Tensor,
+        state: LaneState,
         configs: Sequence[Mapping[str, Any]],
-        table: Tensor,
+        X: Tensor,
+        y: Tensor,
+        n_classes: int,
         rows: int,
-        is_regression: bool,
     ) -> None:
-        k, n_inputs = len(configs), layout.sizes[0]
+        k, drawn = len(configs), rows_for(rows)
         self.rows = rows
-        self._table = table
-        self._batch = vector.new_empty(k * rows_for(rows), table.shape[1])
-        batch = self._batch.view(k, rows_for(rows), -1)
+        self._X, self._y = X, y
+        self._inputs = state.vector.new_empty(k * drawn, X.shape[1])
+        self._targets = y.new_empty(k * drawn)
         activations = [config.get("activation", "relu") for config in configs]
         drops = any(config.get("dropout", 0.0) > 0 for config in configs)
-        self._forward = Forward(layout, vector, activations, batch[..., :n_inputs], drops)
-        self._errors = vector.new_zeros(k, 1, rows_for(rows))
+        self._forward = Forward(layout, state.vector, activations, self._inputs.view(k, drawn, -1), drops)
+        self._errors = state.vector.new_zeros(k, 1, drawn)
 
-        slope = torch.empty_like(self._forward.outputs)
-        loss = self._squared_error if is_regression else self._cross_entropy
-        self._calls = [
-            *loss(self._forward.outputs, slope, batch[..., n_inputs:].mT),
-            *self._slopes(layout, vector, gradient, slope),
-        ]
+        z = self._forward.outputs
+        slope = torch.empty_like(z)
+        smoothing = [config.get("label_smoothing", 0.0) for config in configs]
+        loss = self._cross_entropy(z, slope, n_classes, smoothing) if n_classes else self._squared_error(z, slope)
+        self._calls = [*loss, *self._slopes(layout, state, slope)]
 
     def run(self, index: Tensor, factors: Sequence[Tensor] = ()) -> None:
         """Leave the gradients of the mini-batch with the rows ``index``, shape ``(k * rows_for(rows),)``.
 
         ``factors`` are those of dropout for each hidden layer, of shape ``(k, rows_for(rows), n[l])``.
         """
-        torch.index_select(self._table, 0, index, out=self._batch)
+        torch.index_select(self._X, 0, index, out=self._inputs)
+        torch.index_select(self._y, 0, index, out=self._targets)
         for ours, drawn in zip(self._forward.factors, factors, strict=True):
             ours.copy_(drawn)
         self._forward.run()
@@ -131,10 +132,18 @@ class Step:
         self._errors.zero_()
         return errors
 
-    def _cross_entropy(self, z: Tensor, slope: Tensor, targets: Tensor) -> list[Call]:
-        """Calls that make ``slope`` the derivative of the mean loss by z: ``(softmax(z) - targets) / rows``."""
+    def _cross_entropy(self, z: Tensor, slope: Tensor, n_classes: int, smoothing: Sequence[float]) -> list[Call]:
+        """Calls that make ``slope`` the derivative of the mean loss by z: ``(softmax(z) - targets) / rows``.
+
+        A target is ``1 - smoothing`` for the row's class, and ``smoothing / n_classes`` for each class more.
+        """
+        k, n_outputs, drawn = z.shape
         of_row = torch.empty_like(self._errors)
-        return [
+        firsts = torch.arange(k * drawn, device=z.device)
+        firsts += firsts // drawn * ((n_outputs - 1) * drawn)  # where each row's slope by the first output lies
+        smooth = z.new_tensor(smoothing).view(k, 1)
+        own_class = ((smooth - 1) / self.rows).expand(k, drawn).reshape(-1)
+        calls: list[Call] = [
             partial(torch.sum, z, 1, keepdim=True, out=of_row),
             partial(self._errors.add_, of_row),
             partial(torch.amax, z, 1, keepdim=True, out=of_row),
@@ -143,33 +152,36 @@ class Step:
             partial(torch.sum, slope, 1, keepdim=True, out=of_row),
             partial(of_row.mul_, self.rows),
             partial(slope.div_, of_row),
-            partial(slope.sub_, targets, alpha=1 / self.rows),
+            partial(torch.add, firsts, self._targets, alpha=drawn, out=self._targets),
+            partial(slope.view(-1).scatter_add_, 0, self._targets, own_class),
         ]
+        if any(smoothing):
+            every_class = smooth.unsqueeze(-1) / (n_classes * self.rows)
+            calls.append(partial(slope[:, :n_classes].sub_, every_class))
+        return calls
 
-    def _squared_error(self, z: Tensor, slope: Tensor, targets: Tensor) -> list[Call]:
+    def _squared_error(self, z: Tensor, slope: Tensor) -> list[Call]:
         """Calls that make ``slope`` the derivative of the mean loss by z: ``2 (z - targets) / rows``."""
         return [
-            partial(torch.sub, z, targets, out=slope),
+            partial(torch.sub, z, self._targets.view(z.shape), out=slope),
             partial(self._errors.addcmul_, slope, slope),
             partial(slope.mul_, 2 / self.rows),
         ]
 
-    def _slopes(self, layout: Layout, vector: Tensor, gradient: Tensor, slope: Tensor) -> list[Call]:
+    def _slopes(self, layout: Layout, state: LaneState, slope: Tensor) -> list[Call]:
         """Calls that turn the slope by the outputs into the slopes by all parameters."""
         calls: list[Call] = []
-        weights, dWs, dbs = layout.weights(vector), layout.weights(gradient), layout.biases(gradient)
+        weights = layout.weights(state.vector)
+        dWs, dbs = layout.weights(state.gradient), layout.biases(state.gradient)
+        last = len(weights) - 1
         across = slope  # shape (k, n[l], rows): how outputs lie, and how a layer's slope is multiplied
-        for layer in reversed(range(len(weights))):
-            heard = across[..., : self.rows]
-            product = vector.new_empty(dWs[layer].shape)  # bmm writes slowly to where lanes have gaps between them
-            calls += [
-                partial(torch.bmm, heard, self._forward.read[layer][:, : self.rows], out=product),
-                partial(dWs[layer].copy_, product),
-                partial(torch.sum, heard, 2, keepdim=True, out=dbs[layer].mT),
-            ]
+        for layer in range(last, -1, -1):
+            heard, read = across[..., : self.rows], self._forward.read[layer][:, : self.rows]
+            calls += product(heard, read, dWs[layer]) if layer == last else product(read.mT, heard.mT, dWs[layer].mT)
+            calls.append(partial(torch.sum, heard, 2, keepdim=True, out=dbs[layer].mT))
             if layer > 0:
                 below = torch.empty_like(self._forward.read[layer])
-                calls.append(partial(torch.bmm, across.mT, weights[layer], out=below))
+                calls += product(across.mT, weights[layer], below)
                 if self._forward.factors:
                     calls.append(partial(below.mul_, self._forward.factors[layer - 1]))
                 calls += [backward(slope=below[lanes]) for lanes, backward in self._forward.slopes[layer - 1]]

@@ -79,23 +79,6 @@ class Lane:
         return rule_of(self.config).is_adaptive, self.activation, self.trial
 
 
-class TrainingRows:
-    """What lanes train on: inputs and targets of each row side by side, so that one look-up fetches both.
-
-    Attributes:
-        table: Inputs, then targets (one-hot over ``n_outputs``, or one real number), shape ``(n, inputs + outputs)``.
-        is_regression: Whether targets are real numbers.
-        material: What else there is, to measure by.
-    """
-
-    def __init__(self, material: Material, n_outputs: int) -> None:
-        X, y = material.X_train, material.y_train
-        self.is_regression = y.is_floating_point()
-        targets = y.unsqueeze(1) if self.is_regression else functional.one_hot(y, n_outputs).to(X.dtype)
-        self.table = torch.cat([X, targets], dim=1)
-        self.material = material
-
-
 class Group:
     """Lanes of one layout and batch size.
 
@@ -111,14 +94,14 @@ class Group:
     _state: LaneState
     _steps: list[Step]
 
-    def __init__(self, layout: Layout, batch_size: int, rows: TrainingRows) -> None:
+    def __init__(self, layout: Layout, batch_size: int, material: Material) -> None:
         self.lanes: list[Lane] = []
         self._rows_of: list[Lane] = []
         self.layout = layout
         self.batch_size = batch_size
         self.width: int | None = None
-        self._data = rows
-        n = len(rows.table)
+        self._material = material
+        n = len(material.X_train)
         sizes = [(batch_size, n // batch_size), (n % batch_size, 1)]
         self._sizes = [(size, times) for size, times in sizes if size and times]
         self._generator = torch.Generator()
@@ -182,17 +165,10 @@ class Group:
                     ours[self.layout.positions(lane.sizes)] = theirs
         configs = [lane.config for lane in self.lanes]
         totals = [lane.alone.updates for lane in self.lanes]
+        n_classes = 0 if self._is_regression else self.lanes[0].sizes[-1]
         self._optimizer = LaneOptimizer(configs, totals, state, self.layout.n_weights)
         self._steps = [
-            Step(
-                self.layout,
-                state.vector,
-                state.gradient,
-                configs,
-                self._data.table,
-                rows,
-                self._data.is_regression,
-            )
+            Step(self.layout, state, configs, self._material.X_train, self._material.y_train, n_classes, rows)
             for rows, _ in self._sizes
         ]
         self._trained = self._evaluation(state.vector, self.lanes)
@@ -219,7 +195,7 @@ class Group:
     def _epoch(self) -> list[float]:
         """Train one epoch; a number for each lane that is finite where all its losses were."""
         lanes, device = [lane.alone for lane in self.lanes], self._state.vector.device
-        order = torch.empty(len(lanes), len(self._data.table), dtype=torch.int64)
+        order = torch.empty(len(lanes), len(self._material.X_train), dtype=torch.int64)
         masks = [Masks(alone.seed, alone.step + 1) for alone in lanes] if self._drops else []
         for row, alone in enumerate(lanes):
             self._generator.manual_seed(seed_of(alone.seed, alone.step + 1))
@@ -245,13 +221,17 @@ class Group:
         return errors
 
     @property
+    def _is_regression(self) -> bool:
+        return self._material.y_train.is_floating_point()
+
+    @property
     def _drops(self) -> bool:
         return len(self.layout.sizes) > 2 and any(lane.dropout > 0 for lane in self.lanes)
 
     def _ahead(self, rows: int) -> int:
         """For how many mini-batches to draw the factors of dropout at once."""
         if not self._drops:
-            return len(self._data.table)
+            return len(self._material.X_train)
         vector, units = self._state.vector, rows_for(rows) * sum(self.layout.sizes[1:-1])
         return max(1, MASK_BYTES // (vector.element_size() * len(vector) * units))
 
@@ -270,17 +250,17 @@ class Group:
 
     def _evaluation(self, vector: Tensor, lanes: Sequence[Lane]) -> Evaluation:
         """Of the probe's rows and then the validation rows."""
-        material = self._data.material
+        material = self._material
         X = torch.cat([material.X_probe, material.X_valid])
         return Evaluation(self.layout, vector, [lane.activation for lane in lanes], X)
 
     def _measured(self, lanes: Sequence[Lane], train_losses: Sequence[float], outputs: Tensor) -> list[LaneStep]:
         """What ``Alone.measure`` says of lanes with these outputs, of shape ``(k, outputs, n)``."""
-        material, n_probe = self._data.material, len(self._data.material.X_probe)
-        outputs = outputs[:, 0] if self._data.is_regression else outputs[:, : lanes[0].sizes[-1]]
+        material, n_probe = self._material, len(self._material.X_probe)
+        outputs = outputs[:, 0] if self._is_regression else outputs[:, : lanes[0].sizes[-1]]
         probe_losses = self._losses(outputs[..., :n_probe], material.y_probe)
         valid_losses = self._losses(outputs[..., n_probe:], material.y_valid)
-        valid = outputs[..., n_probe:] if self._data.is_regression else outputs[..., n_probe:].mT.contiguous()
+        valid = outputs[..., n_probe:] if self._is_regression else outputs[..., n_probe:].mT.contiguous()
         return [
             (lane.trial, lane.alone.step, material.named(*of_lane))
             for lane, *of_lane in zip(lanes, train_losses, probe_losses, valid_losses, valid, strict=True)
@@ -289,6 +269,6 @@ class Group:
     def _losses(self, outputs: Tensor, y: Tensor) -> list[float]:
         """The mean loss of each lane."""
         targets = y.expand(len(outputs), -1)
-        of_row = functional.mse_loss if self._data.is_regression else functional.cross_entropy
+        of_row = functional.mse_loss if self._is_regression else functional.cross_entropy
         losses: list[float] = of_row(outputs, targets, reduction="none").mean(1).tolist()
         return losses

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from ayar.nets.alone import Alone, Material
 from ayar.nets.calibration import best_width
-from ayar.nets.groups import Group, Lane, LaneStep, TrainingRows
+from ayar.nets.groups import Group, Lane, LaneStep
 from ayar.nets.layout import Layout
 from ayar.records import Configuration
 
@@ -37,7 +38,6 @@ class DenseLanes:
         self._begin = begin
         self._material = material
         self._at_most = at_most
-        self._rows: TrainingRows | None = None
         self._lanes: dict[int, Lane] = {}
         self._groups: list[Group] = []
 
@@ -62,7 +62,7 @@ class DenseLanes:
             return []
         self._groups.append(self._groups.pop(0))  # the next time it is the others' turn
         try:
-            with torch.inference_mode():
+            with torch.inference_mode(), np.errstate(all="ignore"):  # a lane that diverges is nobody else's concern
                 return self._groups[-1].advance()
         except RuntimeError as error:
             if "memory" in str(error):  # PyTorch has an error of its own for each device
@@ -82,17 +82,15 @@ class DenseLanes:
     def _join(self, lane: Lane) -> None:
         """Put the lane into a group of its layout and batch size that has room, or into a new one."""
         layout, batch_size = Layout.around(lane.sizes), lane.alone.batch_size
-        if self._rows is None:
-            self._rows = TrainingRows(self._material, layout.sizes[-1])
         alike = [group for group in self._groups if (group.layout, group.batch_size) == (layout, batch_size)]
         if self._at_most is None:
             for group in alike:
                 if group.width is None:
-                    group.width = best_width(layout, batch_size, lane.config, self._rows.table)
+                    group.width = best_width(layout, batch_size, lane.config, self._material)
         for group in alike:
             if group.width is None or len(group.lanes) < group.width:
                 group.add(lane)
                 return
-        self._groups.append(Group(layout, batch_size, self._rows))
+        self._groups.append(Group(layout, batch_size, self._material))
         self._groups[-1].width = alike[0].width if alike else None
         self._groups[-1].add(lane)

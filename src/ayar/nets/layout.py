@@ -10,6 +10,8 @@ strides, wherever it lies and whatever trains beside it.
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import pairwise
@@ -26,7 +28,9 @@ SILENT_OUTPUT = -1e9  # a logit that no softmax hears
 
 @dataclass(frozen=True)
 class Layout:
-    """First all W[l], then all b[l].
+    """First all W[l], then all b[l]. Those of hidden layers lie with the units of the layer before as their rows.
+
+    Lying so, products with the inputs of a layer are of the kind that libraries multiply quickest.
 
     Attributes:
         sizes: Inputs, units of each hidden layer, outputs.
@@ -57,7 +61,9 @@ class Layout:
 
     def weights(self, rows: Tensor) -> list[Tensor]:
         """Views of W[1], W[2], ... in rows of shape ``(k, width)``: ``(k, n[l], n[l-1])`` each."""
-        return _views(rows, 0, [(n_out, n_in) for n_in, n_out in pairwise(self.sizes)])
+        *hidden, outputs = pairwise(self.sizes)
+        views = _views(rows, 0, [*hidden, outputs[::-1]])
+        return [*(W.mT for W in views[:-1]), views[-1]]
 
     def biases(self, rows: Tensor) -> list[Tensor]:
         """Views of b[1], b[2], ... in rows of shape ``(k, width)``: ``(k, 1, n[l])`` each."""
@@ -94,11 +100,12 @@ def _positions(layout: Layout, sizes: tuple[int, ...]) -> Tensor:
     return torch.cat(parts)
 
 
-def _views(rows: Tensor, start: int, shapes: list[tuple[int, int]]) -> list[Tensor]:
+def _views(rows: Tensor, start: int, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:
     views = []
-    for n_out, n_in in shapes:
-        views.append(rows[:, start : start + n_out * n_in].view(len(rows), n_out, n_in))
-        start += n_out * n_in
+    for shape in shapes:
+        n = math.prod(shape)
+        views.append(rows[:, start : start + n].view(len(rows), *shape))
+        start += n
     return views
 
 

@@ -250,7 +250,7 @@ class LaneOptimizer:
         n = self._n_plain
         w, g, v, c = state.vector[:n], state.gradient[:n], state.velocity[:n], self._now[:, :n]
         if self._momentum[:n].any():
-            calls += [partial(v.mul_, c[2]), partial(v.add_, g), partial(w.addcmul_, v, c[3])]
+            calls += [partial(torch.addcmul, g, v, c[2], out=v), partial(w.addcmul_, v, c[3])]
             if self._nesterov[:n].any():
                 calls.append(partial(w.addcmul_, g, c[4]))
         elif n:

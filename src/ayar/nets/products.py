@@ -1,0 +1,62 @@
+"""Products of stacked matrices, by the library that is quicker at them on this machine.
+
+PyTorch multiplies with the library that it was built with, NumPy with another; which of them uses a processor's widest
+instructions differs by more than two times. Both work on the same memory here, so either may do it.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ayar.nets.measured import Measured, remembered
+
+Call = Callable[[], object]
+
+_LANES, _SIZE, _REPEATS = 16, 64, 25  # of the products that the two are compared by
+
+
+def product(a: Tensor, b: Tensor, out: Tensor) -> list[Call]:
+    """Calls that leave ``a[i] @ b[i]`` in ``out[i]`` for each i."""
+    if numpy_is_quicker(out.device.type, out.dtype):
+        return [partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())]
+    if out.is_contiguous():
+        return [partial(torch.bmm, a, b, out=out)]
+    whole = torch.empty_like(out, memory_format=torch.contiguous_format)  # bmm writes slowly to where there are gaps
+    return [partial(torch.bmm, a, b, out=whole), partial(out.copy_, whole)]
+
+
+def affine(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> list[Call]:
+    """Calls that leave ``c[i] + a[i] @ b[i]`` in ``out[i]`` for each i; c is repeated along a dimension of size 1."""
+    if numpy_is_quicker(out.device.type, out.dtype):
+        return [*product(a, b, out), partial(out.add_, c)]
+    return [partial(torch.baddbmm, c, a, b, out=out)]
+
+
+def numpy_is_quicker(device: str, dtype: torch.dtype) -> bool:
+    """Whether NumPy multiplies quicker than PyTorch: measured once for each machine, in a few milliseconds."""
+    if device != "cpu" or dtype not in (torch.float32, torch.float64):
+        return False
+    return remembered(f"products of {dtype}", partial(_measured, dtype))["numpy"] > 1
+
+
+def _measured(dtype: torch.dtype) -> Measured:
+    """How many times as quick as PyTorch NumPy is."""
+    a, b = (torch.randn(_LANES, _SIZE, _SIZE, dtype=dtype) for _ in range(2))
+    out = torch.empty_like(a)
+    calls: tuple[Call, Call] = (
+        partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy()),
+        partial(torch.bmm, a, b, out=out),
+    )
+    best = [float("inf"), float("inf")]
+    for _ in range(_REPEATS):
+        for number, call in enumerate(calls):
+            began = time.perf_counter()
+            call()
+            best[number] = min(best[number], time.perf_counter() - began)
+    return {"numpy": round(best[1] / best[0], 3)}
