@@ -23,8 +23,15 @@ OPTIMIZERS = [
     {"optimizer": "sgd", "momentum": 0.8, "nesterov": True, "learning_rate": 0.05, "dropout": 0.0},
     {"optimizer": "momentum", "learning_rate": 0.03, "weight_decay": 0.01, "dropout": 0.3},
     {"optimizer": "nesterov", "learning_rate": 0.03, "schedule": "cosine", "warmup": 0.1, "dropout": 0.1},
-    {"optimizer": "rmsprop", "learning_rate": 0.003, "dropout": 0.5},
-    {"optimizer": "adam", "learning_rate": 0.01, "schedule": "step", "weight_decay": 0.01, "dropout": 0.2},
+    {"optimizer": "rmsprop", "learning_rate": 0.003, "dropout": 0.5, "label_smoothing": 0.1},
+    {
+        "optimizer": "adam",
+        "learning_rate": 0.01,
+        "schedule": "step",
+        "weight_decay": 0.01,
+        "dropout": 0.2,
+        "label_smoothing": 0.3,
+    },
     {"optimizer": "adamw", "learning_rate": 0.01, "weight_decay": 0.1, "beta1": 0.8, "dropout": 1.0},
 ]
 BASE = {"batch_size": 32, "iterations": 67}  # 201 updates of the 90 rows

@@ -25,6 +25,7 @@ OPTIMIZERS = [
 ]
 ACTIVATIONS = ["relu", "leaky_relu", "gelu", "tanh", "sigmoid"]
 DROPOUTS = itertools.cycle([0.0, 0.3, 0.1])
+SMOOTHINGS = itertools.cycle([0.0, 0.2])
 
 
 def trained_in_lanes(lanes, trials, folder=None, start_step=0, stop_step=10**6):
@@ -49,12 +50,12 @@ def assert_equal(curve, alone, rel):
 
 
 def test_lanes_of_all_optimizers_and_activations_side_by_side_train_as_each_trains_alone(data):
-    """201 updates in float64 with weight decay, schedules, warm-up and, in two of three lanes, dropout."""
+    """201 updates in float64 with weight decay, schedules, warm-up, and in some lanes dropout and smoothed labels."""
     recipe = replace(deep_net(data), dtype=torch.float64)
     trials = [
-        ({**BASE, **optimizer, "activation": activation, "dropout": dropout}, seed)
-        for seed, ((optimizer, activation), dropout) in enumerate(
-            zip(itertools.product(OPTIMIZERS, ACTIVATIONS), DROPOUTS, strict=False)
+        ({**BASE, **optimizer, "activation": activation, "dropout": dropout, "label_smoothing": smoothing}, seed)
+        for seed, ((optimizer, activation), dropout, smoothing) in enumerate(
+            zip(itertools.product(OPTIMIZERS, ACTIVATIONS), DROPOUTS, SMOOTHINGS, strict=False)
         )
     ]
     curves = trained_in_lanes(recipe.lanes(len(trials)), trials)
@@ -64,10 +65,26 @@ def test_lanes_of_all_optimizers_and_activations_side_by_side_train_as_each_trai
         assert alone[-1]["train_probe"] < alone[0]["train_probe"]
 
 
-def test_a_loop_written_by_hand_gets_the_curve_that_a_lane_had(classes):
+BY_HAND = {  # what a configuration says, and PyTorch's own optimizer for it
+    "sgd": ({"optimizer": "sgd"}, torch.optim.SGD, {}),
+    "momentum": ({"optimizer": "momentum", "momentum": 0.8}, torch.optim.SGD, {"momentum": 0.8}),
+    "nesterov": ({"optimizer": "nesterov"}, torch.optim.SGD, {"momentum": 0.9, "nesterov": True}),
+    "rmsprop": ({"optimizer": "rmsprop"}, torch.optim.RMSprop, {"alpha": 0.99}),
+    "adam": ({"optimizer": "adam", "beta1": 0.8}, torch.optim.Adam, {"betas": (0.8, 0.999)}),
+    "adamw": ({"optimizer": "adamw"}, torch.optim.AdamW, {}),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_a_loop_written_by_hand_gets_the_curve_that_a_lane_had(name, classes):
     """So a tuned value means the same outside: plain modules, PyTorch's own optimizer, the same rows in each batch."""
+    chosen, optimizer_of, given = BY_HAND[name]
     recipe = replace(deep_net(classes), dtype=torch.float64)
-    config = {"hidden_units": [7, 5], "activation": "tanh", "batch_size": 32, "iterations": 10, "learning_rate": 0.01}
+    config = {
+        **chosen,
+        **{"hidden_units": [7, 5], "activation": "tanh", "batch_size": 32, "iterations": 10, "learning_rate": 0.01},
+        **{"weight_decay": 0.02, "label_smoothing": 0.1, "schedule": "cosine"},
+    }
     curve = trained_in_lanes(recipe.lanes(2), [(config, 4), ({**config, "optimizer": "sgd"}, 5)])[0]
 
     own = recipe.begin(config, 4).net
@@ -76,15 +93,19 @@ def test_a_loop_written_by_hand_gets_the_curve_that_a_lane_had(classes):
     ).double()
     for mine, first in zip(net.parameters(), own.parameters(), strict=True):
         mine.data.copy_(first.detach())
-    optimizer = torch.optim.Adam(net.parameters(), lr=0.01)
+    weights, biases = ([p for p in net.parameters() if p.ndim == n] for n in (2, 1))
+    groups = [{"params": weights, "weight_decay": 0.02}, {"params": biases, "weight_decay": 0.0}]
+    optimizer = optimizer_of(groups, lr=0.01, **given)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, T_max=10 * 3)
     X, y = torch.from_numpy(classes.X_train).double(), torch.from_numpy(classes.y_train)
     X_valid, y_valid = torch.from_numpy(classes.X_valid).double(), torch.from_numpy(classes.y_valid)
     for measured in curve[1:]:
         torch.manual_seed(seed_of(4, measured["step"]))
         for rows in torch.randperm(len(X)).split(32):
             optimizer.zero_grad()
-            torch.nn.functional.cross_entropy(net(X[rows]), y[rows]).backward()
+            torch.nn.functional.cross_entropy(net(X[rows]), y[rows], label_smoothing=0.1).backward()
             optimizer.step()
+            schedule.step()
         with torch.no_grad():
             loss = torch.nn.functional.cross_entropy(net(X_valid), y_valid)
         assert measured["valid_loss"] == pytest.approx(float(loss), rel=1e-10)

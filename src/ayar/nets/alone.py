@@ -59,6 +59,10 @@ class Material:
     loss: Loss
     metrics: Mapping[str, Metric]
 
+    def smoothing(self, config: Configuration) -> float:
+        """The share of each target that ``label_smoothing`` spreads over all classes; 0 for a loss of one's own."""
+        return share(config, "label_smoothing") if self.loss is nn.functional.cross_entropy else 0.0
+
     def measurement(self, train_loss: float, probe_outputs: Tensor, valid_outputs: Tensor) -> dict[str, float]:
         """The metrics of one step; all NaN where a loss is not finite.
 
@@ -103,6 +107,7 @@ class Alone:
         self.optimizer = Optimizer(net, config)
         self.step = 0
         self._material = material
+        self._loss = smoothed(material.loss, material.smoothing(config))
         self._checkpoint = Checkpoint(folder, config, seed) if folder is not None else None
 
     def restore(self, at_most: int) -> None:
@@ -136,7 +141,7 @@ class Alone:
     def gradient_of(self, X: Tensor, y: Tensor) -> Tensor:
         """Leave with the optimizer the gradient of the loss on one mini-batch; returns the loss."""
         self.optimizer.gradient.zero_()
-        loss = self._material.loss(self.net(X), y)
+        loss = self._loss(self.net(X), y)
         torch.autograd.backward(loss)
         return loss.detach()
 
@@ -239,9 +244,36 @@ def evaluate(net: nn.Module, X: Tensor) -> Tensor:
         return torch.cat([net(rows) for rows in batches(X, EVALUATION_ROWS)])
 
 
+def smoothed(loss: Loss, smoothing: float | Tensor) -> Loss:
+    """Cross-entropy with targets of which the share ``smoothing`` is spread over all classes (arXiv:1512.00567).
+
+    That of ``torch.nn.functional.cross_entropy(..., label_smoothing=)``, of which ``vmap`` needs the share as a tensor.
+    """
+    if isinstance(smoothing, float) and smoothing == 0:
+        return loss
+
+    def of_both(outputs: Tensor, y: Tensor) -> Tensor:
+        spread = -nn.functional.log_softmax(outputs, dim=1).mean()
+        return (1 - smoothing) * loss(outputs, y) + smoothing * spread
+
+    return of_both
+
+
 def batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:
     """Consecutive pieces of ``size`` rows; the last may be shorter."""
     return rows.split(size)  # type: ignore[no-untyped-call, no-any-return]
+
+
+def share(config: Mapping[str, Any], name: str) -> float:
+    """A number in [0, 1) from the configuration, 0 where it has none.
+
+    Raises:
+        SpaceError: It is something else.
+    """
+    value = float(config.get(name, 0.0))
+    if not 0 <= value < 1:
+        raise SpaceError(f"{name} is a share and must lie in [0, 1), got {value}.")
+    return value
 
 
 def whole(config: Mapping[str, Any], name: str, default: int | None) -> int:

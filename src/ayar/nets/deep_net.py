@@ -7,6 +7,7 @@ hidden_layers    L, hidden layers; 0 is a linear model (2)
 hidden_units     n[1] ... n[L] as a list, or one number for every layer (128)
 activation       "relu", "leaky_relu", "gelu", "tanh" or "sigmoid", of the hidden layers ("relu")
 dropout          share of hidden units silenced in each training pass (0)
+label_smoothing  share of each target spread over all classes while training, in classification (0)
 ===============  ======================================================================================
 
 and those of ``ayar.nets.optimizers``, ``batch_size`` (64) and ``iterations``.

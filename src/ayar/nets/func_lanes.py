@@ -52,7 +52,7 @@ class FuncLanes:
         self._material = material
         self._at_most = at_most
         self._lanes: dict[int, _Lane] = {}  # whose turn is next comes first
-        self._kinds: dict[tuple[object, int], Kind] = {}
+        self._kinds: dict[tuple[object, ...], Kind] = {}
 
     @property
     def reasons(self) -> list[str]:
@@ -153,13 +153,14 @@ class Kind:
         self._name = type(training.net).__name__
         self._spent_s = 0.0  # on full stacks
         self._seconds: dict[int, float] = {}  # of a mini-batch's gradients, by the number of lanes
-        self.key: tuple[object, int] = (self, training.batch_size)
+        self.key: tuple[object, ...] = (self,)
         try:
-            self._template = Template(training.net, material.loss)
+            smooths = material.smoothing(training.config) > 0
+            self._template = Template(training.net, material.loss, smooths)
         except Exception as error:  # noqa: BLE001 - copying may run the user's code
             self._train_alone(f"cannot be copied and compared: {_brief(error)}")
         else:
-            self.key = (self._template.signature, training.batch_size)
+            self.key = (self._template.signature, training.batch_size, smooths)
 
     def epoch(self, trainings: Sequence[Alone]) -> list[dict[str, float]]:
         """Train one epoch of the first of ``trainings``, as many as pay together; the metrics of each of those."""

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ayar.errors import SpaceError
+from ayar.nets.alone import share
 from ayar.nets.dropout import dropout
 from ayar.nets.parameters import ACTIVATIONS, registry
 from ayar.nets.tasks import Data
@@ -28,7 +28,7 @@ class DeepNet(nn.Module):
             self.register_parameter(info.name, nn.Parameter(info.sd * torch.randn(info.shape)))
         self.output_layer = len(infos) // 2
         self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[config.get("activation", "relu")]
-        self.dropout = _share(config, "dropout")
+        self.dropout = share(config, "dropout")
         self.squeeze = squeeze
 
     def forward(self, a: Tensor) -> Tensor:
@@ -48,10 +48,3 @@ def build_deep_net(config: Configuration, data: Data) -> DeepNet:
     is_regression = data.kind == "regression"
     n_outputs = 1 if is_regression else data.n_classes
     return DeepNet(config, data.X_train.shape[1], n_outputs, squeeze=is_regression)
-
-
-def _share(config: Mapping[str, Any], name: str) -> float:
-    value = float(config.get(name, 0.0))
-    if not 0 <= value < 1:
-        raise SpaceError(f"{name} is a share and must lie in [0, 1), got {value}.")
-    return value

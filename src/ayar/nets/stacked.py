@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
-from ayar.nets.alone import EVALUATION_ROWS, Alone, Loss, Material, batches, seed_of
+from ayar.nets.alone import EVALUATION_ROWS, Alone, Loss, Material, batches, seed_of, smoothed
 from ayar.nets.optimizers import LaneOptimizer, LaneState
 from ayar.nets.traced import Computation, traced
 
@@ -47,6 +47,7 @@ class Template:
     Args:
         net: One of them.
         loss: ``loss(outputs, targets) -> scalar tensor``.
+        smooths: Whether the lanes' label smoothing counts; see ``ayar.nets.alone.smoothed``.
 
     Attributes:
         signature: Equal for nets of one kind. It tells classes, shapes and all attributes apart, by value; it means
@@ -54,10 +55,11 @@ class Template:
         traced_width: Stacks of so many are traced: their gradients are worked out without the net's Python code.
     """
 
-    def __init__(self, net: nn.Module, loss: Loss) -> None:
+    def __init__(self, net: nn.Module, loss: Loss, smooths: bool = False) -> None:
         tensors = [*net.parameters(), *net.buffers()]
         self._net = copy.deepcopy(net, {id(tensor): _without_values(tensor) for tensor in tensors})
         self._loss = loss
+        self.smooths = smooths
         self._masks = _Masks()
         replaced = {
             module: _Dropout(number, CHANNELS.get(type(module)), self._masks)
@@ -90,7 +92,7 @@ class Template:
         return self._dropout_calls[len(X)]
 
     def gradients(
-        self, trained: Tensors, others: Tensors, X: Tensor, y: Tensor, masks: Sequence[Tensor]
+        self, trained: Tensors, others: Tensors, X: Tensor, y: Tensor, smoothing: Tensor, masks: Sequence[Tensor]
     ) -> tuple[Tensor, Tensor]:
         """Gradients ``(k, n)`` and losses ``(k,)`` of k nets; the i-th has row i of everything.
 
@@ -99,10 +101,11 @@ class Template:
             others: The other tensors of the nets; a pass may change them.
             X: Their mini-batches, ``(k, batch, ...)``.
             y: The targets.
+            smoothing: Of their labels, ``(k,)``.
             masks: For the dropouts, in the order in which they are used.
         """
         compute: Computation = partial(self._gradients, tuple(trained), tuple(others))
-        inputs = [*trained.values(), *others.values(), X, y, *masks]
+        inputs = [*trained.values(), *others.values(), X, y, smoothing, *masks]
         if len(X) == self.traced_width:
             compute = self._traced(compute, inputs, X.shape[:2])
         with torch.no_grad():
@@ -121,14 +124,15 @@ class Template:
         self._net.train()
         leaves = {name: tensor.detach().requires_grad_() for name, tensor in zip(trained, inputs, strict=False)}
         rest = dict(zip(others, inputs[len(trained) :], strict=False))
-        X, y, *masks = inputs[len(trained) + len(others) :]
+        X, y, smoothing, *masks = inputs[len(trained) + len(others) :]
 
-        def of_one(own: Tensors, X: Tensor, y: Tensor, masks: Sequence[Tensor]) -> Tensor:
+        def of_one(own: Tensors, X: Tensor, y: Tensor, smoothing: Tensor, masks: Sequence[Tensor]) -> Tensor:
+            loss = smoothed(self._loss, smoothing) if self.smooths else self._loss
             with self._masks.given(masks):
-                return self._loss(self._forward(own, X), y)
+                return loss(self._forward(own, X), y)
 
         with torch.enable_grad():
-            losses = vmap(of_one)(leaves | rest, X, y, tuple(masks))
+            losses = vmap(of_one)(leaves | rest, X, y, smoothing, tuple(masks))
             # Each loss depends on its own net's row alone, so the gradient of the sum holds all gradients.
             slopes = torch.autograd.grad(losses.sum(), list(leaves.values()), materialize_grads=True)
         return torch.cat([slope.reshape(len(slope), -1) for slope in slopes], dim=1), losses.detach()
@@ -172,6 +176,7 @@ class Stack:
         self._trained = _views(self._state.vector, shapes)
         others = [untrained(lane.net) for lane in self.lanes]
         self._others = {name: torch.stack([own[name] for own in others]) for name in others[0]}
+        self._smoothing = self._state.vector.new_tensor([material.smoothing(lane.config) for lane in self.lanes])
         self._shares = [_shares(lane.net) for lane in self.lanes]
 
     def epoch(self) -> list[dict[str, float]]:
@@ -218,7 +223,7 @@ class Stack:
             self._template.dropout_calls({name: t[0] for name, t in tensors.items()}, X[0]) if self._shares[0] else []
         )
         masks = [_mask(call, self._shares, generators).to(X.device) for call in calls]
-        gradients, losses = self._template.gradients(self._trained, self._others, X, y, masks)
+        gradients, losses = self._template.gradients(self._trained, self._others, X, y, self._smoothing, masks)
         self._state.gradient.copy_(gradients)
         return losses
 

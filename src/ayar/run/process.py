@@ -18,6 +18,7 @@ from pathlib import Path
 
 from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.run.kernels import widest_kernels
 from ayar.run.worker import Broken, Command, Pause, Ready, Setup, Standing
 
 _BOOT = """
@@ -86,7 +87,7 @@ class WorkerProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
                 cwd=launch.cwd,
-                env=_environment(launch.threads),
+                env=_environment(launch.threads, in_lanes=launch.setup.lanes != 0),
                 start_new_session=True,  # Ctrl-C in the terminal reaches the pool alone
             )
         self.connection = Connection(ours.detach())
@@ -189,7 +190,8 @@ class WorkerProcess:
             self.connection.send(message)
 
 
-def _environment(threads: int) -> dict[str, str]:
+def _environment(threads: int, *, in_lanes: bool) -> dict[str, str]:
     limits = dict.fromkeys(_THREAD_LIMITS, str(threads))
+    kernels = widest_kernels() if in_lanes else {}
     # One hash seed for all workers: the order of a set must not make a replayed curve differ.
-    return {"PYTHONHASHSEED": "0"} | os.environ | limits | {"PYTHONUNBUFFERED": "1"}
+    return {"PYTHONHASHSEED": "0"} | kernels | os.environ | limits | {"PYTHONUNBUFFERED": "1"}
