@@ -80,11 +80,8 @@ def test_a_loop_written_by_hand_gets_the_curve_that_a_lane_had(name, classes):
     """So a tuned value means the same outside: plain modules, PyTorch's own optimizer, the same rows in each batch."""
     chosen, optimizer_of, given = BY_HAND[name]
     recipe = replace(deep_net(classes), dtype=torch.float64)
-    config = {
-        **chosen,
-        **{"hidden_units": [7, 5], "activation": "tanh", "batch_size": 32, "iterations": 10, "learning_rate": 0.01},
-        **{"weight_decay": 0.02, "label_smoothing": 0.1, "schedule": "cosine"},
-    }
+    base = {"hidden_units": [7, 5], "activation": "tanh", "batch_size": 32, "iterations": 10, "learning_rate": 0.01}
+    config = {**base, **chosen, "weight_decay": 0.02, "label_smoothing": 0.1, "schedule": "cosine"}
     curve = trained_in_lanes(recipe.lanes(2), [(config, 4), ({**config, "optimizer": "sgd"}, 5)])[0]
 
     own = recipe.begin(config, 4).net
