@@ -40,6 +40,7 @@ def trained_in_lanes(lanes, trials, folder=None, start_step=0, stop_step=10**6):
             curves[trial].append({"step": step, **metrics})
     for trial in curves:
         lanes.unload(trial)
+    lanes.close()
     return list(curves.values())
 
 

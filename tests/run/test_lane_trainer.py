@@ -32,6 +32,13 @@ class SequentialLanes:
         return sorted({training[2] for training in self.running.values()} - {None})
 
     @property
+    def held(self):
+        return frozenset()
+
+    def close(self):
+        pass
+
+    @property
     def free(self):
         return self.size - len(self.running)
 

@@ -112,8 +112,12 @@ class Alone:
 
     def restore(self, at_most: int) -> None:
         """Go on from the folder's checkpoint, where there is a usable one at or before step ``at_most``."""
-        if self._checkpoint and at_most > 0:
-            self.step = self._checkpoint.restore(self.net, self.optimizer, at_most)
+        found = self._checkpoint.restored(at_most) if self._checkpoint and at_most > 0 else None
+        if found is not None:
+            self.net.load_state_dict(found.tensors)
+            for name, average in self.optimizer.state.items():
+                average.copy_(found.averages[name])
+            self.optimizer.updates, self.step = found.updates, found.step
 
     def copied(self) -> Alone:
         """The same training with a net and an optimizer of its own, and no folder."""
@@ -159,7 +163,7 @@ class Alone:
         """Write a checkpoint where there is a folder and this step has none; ``when_due``: only every few seconds."""
         checkpoint = self._checkpoint
         if checkpoint and self.step > checkpoint.saved_step and (checkpoint.is_due or not when_due):
-            checkpoint.save(self.net, self.optimizer, self.step)
+            checkpoint.save(self.net.state_dict(), self.optimizer.state, self.optimizer.updates, self.step)
 
 
 class Checkpoint:
@@ -169,7 +173,8 @@ class Checkpoint:
     """
 
     def __init__(self, folder: Path, config: Configuration, seed: int) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        if not folder.is_dir():
+            folder.mkdir(parents=True, exist_ok=True)
         self.path = folder / CHECKPOINT
         self.config = config
         self.seed = seed
@@ -181,40 +186,49 @@ class Checkpoint:
         """Whether the last save is long enough ago."""
         return time.monotonic() >= self._next_save_s
 
-    def save(self, net: nn.Module, optimizer: Optimizer, step: int) -> None:
+    def save(self, tensors: Mapping[str, Tensor], averages: Mapping[str, Tensor], updates: int, step: int) -> None:
         """Write the state; do nothing when the folder was removed meanwhile."""
         if not self.path.parent.is_dir():
             return
         began_s = time.monotonic()
-        state = {
-            **optimizer.state,
-            "updates": torch.tensor(optimizer.updates),
-            "step": torch.tensor(step),
-            "seed": torch.tensor(self.seed),
-        }
-        tensors = {**net.state_dict(), **{f"{TRAINING}{name}": t for name, t in state.items()}}
-        parameters.save(self.path, tensors, self.config)
+        numbers = {"updates": updates, "step": step, "seed": self.seed}
+        state = {**averages, **{name: torch.tensor(number) for name, number in numbers.items()}}
+        parameters.save(self.path, {**tensors, **{f"{TRAINING}{name}": t for name, t in state.items()}}, self.config)
         self.saved_step = step
         ended_s = time.monotonic()
         self._next_save_s = ended_s + max(SAVE_EVERY_S, (ended_s - began_s) / SAVE_SHARE)
 
-    def restore(self, net: nn.Module, optimizer: Optimizer, at_most: int) -> int:
-        """Put the saved state into place and return its step; 0, changing nothing, where none is usable."""
+    def restored(self, at_most: int) -> Restored | None:
+        """The saved state; None where none is usable."""
         try:
             tensors, config = parameters.load(self.path)
         except DataError:
-            return 0
+            return None
         if f"{TRAINING}step" not in tensors:
-            return 0
-        step, seed = int(tensors[f"{TRAINING}step"]), int(tensors[f"{TRAINING}seed"])
+            return None
+        step, seed, updates = (int(tensors.pop(f"{TRAINING}{name}")) for name in ("step", "seed", "updates"))
         if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):
-            return 0
-        net.load_state_dict(of_net(tensors))
-        for name, average in optimizer.state.items():
-            average.copy_(tensors[f"{TRAINING}{name}"])
-        optimizer.updates = int(tensors[f"{TRAINING}updates"])
+            return None
         self.saved_step = step
-        return step
+        averages = {name[len(TRAINING) :]: t for name, t in tensors.items() if name.startswith(TRAINING)}
+        return Restored(of_net(tensors), averages, updates, step)
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """What a checkpoint holds.
+
+    Attributes:
+        tensors: The net's, by name.
+        averages: The optimizer's running averages, by name.
+        updates: Mini-batches trained.
+        step: Epochs trained.
+    """
+
+    tensors: Mapping[str, Tensor]
+    averages: Mapping[str, Tensor]
+    updates: int
+    step: int
 
 
 def of_net(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -65,6 +65,11 @@ class FuncLanes:
         return max(0, self._slots - len(self._lanes))
 
     @property
+    def held(self) -> frozenset[int]:
+        """None: a paused trial is saved at once."""
+        return frozenset()
+
+    @property
     def _slots(self) -> int:
         if self._at_most is not None:
             return self._at_most
@@ -97,6 +102,9 @@ class FuncLanes:
         lane = self._lanes.pop(trial)
         if not lane.diverged:
             lane.training.save()
+
+    def close(self) -> None:
+        """Nothing is held."""
 
     def _epoch(self, kind: Kind, lanes: Mapping[int, _Lane]) -> list[LaneStep]:
         fresh = [lane for lane in lanes.values() if lane.training.step == lane.start == 0]

@@ -12,11 +12,12 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ayar.nets.alone import Alone, Material, seed_of
+from ayar.nets.alone import Material, seed_of
 from ayar.nets.dense import Evaluation, Step
 from ayar.nets.dropout import Masks, fill
 from ayar.nets.layout import Layout, rows_for
 from ayar.nets.optimizers import LaneOptimizer, LaneState, rule_of
+from ayar.nets.plain_trial import PlainTrial
 
 LaneStep = tuple[int, int, Mapping[str, float]]
 MASK_BYTES = 2**24  # of dropout's factors are drawn ahead
@@ -27,16 +28,16 @@ class Lane:
     """One trial in a lane.
 
     Attributes:
-        trial: Its number.
-        alone: Its training; while the lane has a row in a group, that row is the truth about its state.
+        number: The trial's.
+        trial: Its training; while the lane has a row in a group, that row is the truth about its state.
         start_step: Steps up to here are trained in silence.
         stop_step: Where it stands still.
         stands: Whether it has stopped there, or diverged.
         diverged: Whether a loss was not finite.
     """
 
-    trial: int
-    alone: Alone
+    number: int
+    trial: PlainTrial
     start_step: int
     stop_step: int
     stands: bool = False
@@ -45,13 +46,12 @@ class Lane:
     @cached_property
     def sizes(self) -> tuple[int, ...]:
         """Inputs, units of each hidden layer, outputs of its net."""
-        weights = [p for p in self.alone.net.parameters() if p.ndim > 1]
-        return (weights[0].shape[1], *(len(W) for W in weights))
+        return self.trial.sizes
 
     @property
     def config(self) -> Mapping[str, Any]:
         """Its configuration."""
-        return self.alone.config
+        return self.trial.config
 
     @property
     def activation(self) -> str:
@@ -66,17 +66,17 @@ class Lane:
     @property
     def is_fresh(self) -> bool:
         """Whether nothing was said of it yet, not even of the untrained net."""
-        return self.alone.step == self.start_step == 0
+        return self.trial.step == self.start_step == 0
 
     @property
     def is_heard(self) -> bool:
         """Whether its present step is one to be reported."""
-        return self.alone.step > self.start_step
+        return self.trial.step > self.start_step
 
     @property
     def order(self) -> tuple[Any, ...]:
         """Lanes that are sorted by this let each rule and each activation work on one run of rows."""
-        return rule_of(self.config).is_adaptive, self.activation, self.trial
+        return rule_of(self.config).is_adaptive, self.activation, self.number
 
 
 class Group:
@@ -132,12 +132,12 @@ class Group:
                 if lane.is_heard:
                     reports.append(told)
                     lane.diverged = math.isnan(told[2]["valid_loss"])
-                    lane.stands = lane.diverged or lane.alone.step >= lane.stop_step
+                    lane.stands = lane.diverged or lane.trial.step >= lane.stop_step
                 if lane.stands:
                     self.remove(lane)
-                elif lane.alone.is_due:
+                elif lane.trial.is_due:
                     self._copy_out(lane)
-                    lane.alone.save()
+                    lane.trial.save()
         return reports
 
     def _arrange(self) -> None:
@@ -148,7 +148,7 @@ class Group:
         before = {lane: row for row, lane in enumerate(self._rows_of)}
         stay = [row for row, lane in enumerate(self.lanes) if lane in before]
         came_from = [before[self.lanes[row]] for row in stay]
-        like = self.lanes[0].alone.optimizer.vector
+        like = self.lanes[0].trial.row
         state = LaneState(*(like.new_zeros(len(self.lanes), self.layout.width) for _ in range(4)))
         if stay:
             for new, old in (
@@ -160,11 +160,11 @@ class Group:
         self._state, self._rows_of = state, list(self.lanes)
         for row, lane in enumerate(self.lanes):
             if lane not in before:
-                self.layout.silence(state.vector[row], lane.sizes, lane.activation)
-                for ours, theirs in self._state_of(row, lane):
-                    ours[self.layout.positions(lane.sizes)] = theirs
+                state.vector[row] = lane.trial.row
+                for name, average in lane.trial.averages.items():
+                    getattr(state, name)[row] = average
         configs = [lane.config for lane in self.lanes]
-        totals = [lane.alone.updates for lane in self.lanes]
+        totals = [lane.trial.updates for lane in self.lanes]
         n_classes = 0 if self._is_regression else self.lanes[0].sizes[-1]
         self._optimizer = LaneOptimizer(configs, totals, state, self.layout.n_weights)
         self._steps = [
@@ -182,26 +182,21 @@ class Group:
         }
 
     def _copy_out(self, lane: Lane) -> None:
-        """Bring the lane's own state up to date."""
-        for ours, theirs in self._state_of(self._rows_of.index(lane), lane):
-            theirs.copy_(ours[self.layout.positions(lane.sizes)])
-
-    def _state_of(self, row: int, lane: Lane) -> list[tuple[Tensor, Tensor]]:
-        """Rows of the matrices with their counterparts in the lane's own optimizer."""
-        averages = {"velocity": self._state.velocity[row], "square": self._state.square[row]}
-        own = lane.alone.optimizer
-        return [(self._state.vector[row], own.vector), *((averages[name], own.state[name]) for name in own.state)]
+        """Bring the trial's own state up to date."""
+        row = self._rows_of.index(lane)
+        lane.trial.row = self._state.vector[row].clone()
+        lane.trial.averages = {name: getattr(self._state, name)[row].clone() for name in rule_of(lane.config).averages}
 
     def _epoch(self) -> list[float]:
         """Train one epoch; a number for each lane that is finite where all its losses were."""
-        lanes, device = [lane.alone for lane in self.lanes], self._state.vector.device
+        lanes, device = [lane.trial for lane in self.lanes], self._state.vector.device
         order = torch.empty(len(lanes), len(self._material.X_train), dtype=torch.int64)
-        masks = [Masks(alone.seed, alone.step + 1) for alone in lanes] if self._drops else []
-        for row, alone in enumerate(lanes):
-            self._generator.manual_seed(seed_of(alone.seed, alone.step + 1))
+        masks = [Masks(trial.seed, trial.step + 1) for trial in lanes] if self._drops else []
+        for row, trial in enumerate(lanes):
+            self._generator.manual_seed(seed_of(trial.seed, trial.step + 1))
             torch.randperm(order.shape[1], generator=self._generator, out=order[row])
         n_updates = sum(times for _, times in self._sizes)
-        coefficients = iter(self._optimizer.coefficients([alone.optimizer.updates for alone in lanes], n_updates))
+        coefficients = iter(self._optimizer.coefficients([trial.updates_made for trial in lanes], n_updates))
         start = 0
         for step, (rows, times) in zip(self._steps, self._sizes, strict=True):
             index = torch.zeros(times, len(lanes), rows_for(rows), dtype=torch.int64)
@@ -214,9 +209,9 @@ class Group:
                 for b in range(count):
                     step.run(drawn[b], [layer[b] for layer in factors])
                     self._optimizer.step(next(coefficients))
-        for alone in lanes:
-            alone.optimizer.updates += n_updates
-            alone.step += 1
+        for trial in lanes:
+            trial.updates_made += n_updates
+            trial.step += 1
         errors: list[float] = torch.stack([step.take_errors() for step in self._steps]).sum(0).tolist()
         return errors
 
@@ -262,7 +257,7 @@ class Group:
         valid_losses = self._losses(outputs[..., n_probe:], material.y_valid)
         valid = outputs[..., n_probe:] if self._is_regression else outputs[..., n_probe:].mT.contiguous()
         return [
-            (lane.trial, lane.alone.step, material.named(*of_lane))
+            (lane.number, lane.trial.step, material.named(*of_lane))
             for lane, *of_lane in zip(lanes, train_losses, probe_losses, valid_losses, valid, strict=True)
         ]
 

@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from ayar.nets.alone import Alone, Material
+from ayar.nets.alone import Material
 from ayar.nets.calibration import best_width
 from ayar.nets.groups import Group, Lane, LaneStep
-from ayar.nets.layout import Layout
+from ayar.nets.plain_trial import PlainTrial
 from ayar.records import Configuration
 
-Begin = Callable[[Configuration, int, Path | None, int], Alone]
+Begin = Callable[[Configuration, int, Path | None, int], PlainTrial]
 
 SLOTS = 4
 """Lanes until two trials of one layout have come, for which a calibration can tell."""
+
+HELD_BYTES = 2**27
+"""Of paused trials are held in memory, for most of them are never thawed, and none is worth writing a file for."""
 
 
 class DenseLanes:
@@ -40,6 +43,8 @@ class DenseLanes:
         self._at_most = at_most
         self._lanes: dict[int, Lane] = {}
         self._groups: list[Group] = []
+        self._held: dict[int, PlainTrial] = {}  # who has waited longest comes first
+        self._held_bytes = 0
 
     @property
     def free(self) -> int:
@@ -47,12 +52,19 @@ class DenseLanes:
         slots = self._at_most or max((group.width or SLOTS for group in self._groups), default=SLOTS)
         return max(0, slots - len(self._lanes))
 
+    @property
+    def held(self) -> frozenset[int]:
+        """Paused trials whose state is in memory, and not in their folders yet."""
+        return frozenset(self._held)
+
     def load(
         self, trial: int, config: Configuration, seed: int, folder: Path | None, start_step: int, stop_step: int
     ) -> None:
         """Give ``trial`` a lane; see ``ayar.run.lanes.Lanes.load``."""
-        alone = self._begin(config, seed, folder, start_step)
-        self._lanes[trial] = Lane(trial, alone, start_step, min(stop_step, alone.iterations))
+        own = self._taken(trial)
+        if own is None or (own.step, own.seed) != (start_step, seed):
+            own = self._begin(config, seed, folder, start_step)
+        self._lanes[trial] = Lane(trial, own, start_step, min(stop_step, own.iterations))
         self._join(self._lanes[trial])
 
     def advance(self) -> list[LaneStep]:
@@ -70,18 +82,41 @@ class DenseLanes:
             raise
 
     def unload(self, trial: int) -> None:
-        """Save the lane's state into its folder and free the lane; see ``ayar.run.lanes.Lanes.unload``."""
+        """Free the lane, and hold its state or save it; see ``ayar.run.lanes.Lanes.unload``."""
         lane = self._lanes.pop(trial)
         for group in self._groups:
             if lane in group.lanes:
                 with torch.inference_mode():
                     group.remove(lane)
-        if not lane.diverged:
-            lane.alone.save()
+        own = lane.trial
+        if lane.diverged:
+            return
+        if own.is_due or own.step >= own.iterations or own.checkpoint is None:
+            own.save()
+            return
+        self._held[trial] = own
+        self._held_bytes += own.n_bytes
+        while self._held_bytes > HELD_BYTES:
+            self._save_held(next(iter(self._held)))
+
+    def close(self) -> None:
+        """Save what is held; see ``ayar.run.lanes.Lanes.close``."""
+        for trial in list(self._held):
+            self._save_held(trial)
+
+    def _save_held(self, trial: int) -> None:
+        own = self._taken(trial)
+        if own is not None:
+            own.save()
+
+    def _taken(self, trial: int) -> PlainTrial | None:
+        own = self._held.pop(trial, None)
+        self._held_bytes -= own.n_bytes if own is not None else 0
+        return own
 
     def _join(self, lane: Lane) -> None:
         """Put the lane into a group of its layout and batch size that has room, or into a new one."""
-        layout, batch_size = Layout.around(lane.sizes), lane.alone.batch_size
+        layout, batch_size = lane.trial.layout, lane.trial.batch_size
         alike = [group for group in self._groups if (group.layout, group.batch_size) == (layout, batch_size)]
         if self._at_most is None:
             for group in alike:

@@ -13,10 +13,8 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from itertools import pairwise
 
-import torch
 from torch import Tensor
 
 STRIDE = 32  # two of the widest vector registers, of 32-bit numbers
@@ -69,17 +67,23 @@ class Layout:
         """Views of b[1], b[2], ... in rows of shape ``(k, width)``: ``(k, 1, n[l])`` each."""
         return _views(rows, self.n_weights, [(1, n_out) for n_out in self.sizes[1:]])
 
-    def positions(self, sizes: tuple[int, ...]) -> Tensor:
-        """Where a net with layers of these ``sizes`` has its W[1], b[1], W[2], b[2], ..., as a module lists them."""
-        return _positions(self, sizes)
+    def parts(self, row: Tensor, sizes: tuple[int, ...]) -> list[Tensor]:
+        """Views of W[1], b[1], W[2], b[2], ... of a net with layers of these ``sizes`` in its row."""
+        rows = row.unsqueeze(0)
+        views = []
+        for W, b, n_in, n_out in zip(self.weights(rows), self.biases(rows), sizes, sizes[1:], strict=False):
+            views += [W[0, :n_out, :n_in], b[0, 0, :n_out]]
+        return views
 
-    def silence(self, row: Tensor, sizes: tuple[int, ...], activation: str) -> None:
-        """Set a row to a net none of whose surplus units is heard; the others are to be filled in."""
-        row.zero_()
-        *hidden, outputs = self.biases(row.unsqueeze(0))
-        for b, n in zip(hidden, sizes[1:], strict=False):
-            b[..., n:] = SILENT_SIGMOID if activation == "sigmoid" else 0.0
-        outputs[..., sizes[-1] :] = SILENT_OUTPUT
+    def silent(self, like: Tensor, sizes: tuple[int, ...], activation: str) -> Tensor:
+        """A row for a net whose surplus units are not heard; the others are to be filled in."""
+        row = like.new_zeros(self.width)
+        if self.sizes != sizes:
+            *hidden, outputs = self.biases(row.unsqueeze(0))
+            for b, n in zip(hidden, sizes[1:], strict=False):
+                b[..., n:] = SILENT_SIGMOID if activation == "sigmoid" else 0.0
+            outputs[..., sizes[-1] :] = SILENT_OUTPUT
+        return row
 
 
 def rows_for(n: int) -> int:
@@ -89,15 +93,6 @@ def rows_for(n: int) -> int:
     (32, 32)
     """
     return _up(n, ROWS)
-
-
-@lru_cache(maxsize=256)
-def _positions(layout: Layout, sizes: tuple[int, ...]) -> Tensor:
-    columns = torch.arange(layout.width).unsqueeze(0)
-    parts = []
-    for W, b, n_in, n_out in zip(layout.weights(columns), layout.biases(columns), sizes, sizes[1:], strict=False):
-        parts += [W[0, :n_out, :n_in].flatten(), b[0, 0, :n_out]]
-    return torch.cat(parts)
 
 
 def _views(rows: Tensor, start: int, shapes: Sequence[tuple[int, int]]) -> list[Tensor]:

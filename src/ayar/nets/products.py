@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import torch
@@ -38,6 +38,7 @@ def affine(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> list[Call]:
     return [partial(torch.baddbmm, c, a, b, out=out)]
 
 
+@cache
 def numpy_is_quicker(device: str, dtype: torch.dtype) -> bool:
     """Whether NumPy multiplies quicker than PyTorch: measured once for each machine, in a few milliseconds."""
     if device != "cpu" or dtype not in (torch.float32, torch.float64):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, fields
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +18,7 @@ from ayar.nets.alone import CHECKPOINT, Alone, Loss, Material, Metric, evaluate,
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.lanes import DenseLanes
 from ayar.nets.plain_net import build_deep_net
+from ayar.nets.plain_trial import PlainTrial
 from ayar.nets.tasks import Data
 from ayar.records import Configuration
 
@@ -100,7 +101,8 @@ class Recipe:
     def lanes(self, at_most: int | None = None) -> DenseLanes | FuncLanes:
         """Empty lanes, in which many trials train as one computation; see ``ayar.run.lanes.HasLanes.lanes``."""
         if self.build is build_deep_net and self.loss is None:
-            return DenseLanes(self.begin, self.material, at_most)
+            material, n_outputs = self.material, self._data.n_classes or 1
+            return DenseLanes(partial(PlainTrial.begun, material, n_outputs), material, at_most)
         return FuncLanes(self.begin, self.material, at_most)
 
     def begin(self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0) -> Alone:

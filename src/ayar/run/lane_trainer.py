@@ -110,8 +110,8 @@ class LaneTrainer:
 
     @property
     def held(self) -> frozenset[int]:
-        """None: a paused trial has its checkpoint, from which any worker goes on."""
-        return frozenset()
+        """The paused trials whose state is in memory here; any other has its checkpoint, for any worker."""
+        return self._lanes.held
 
     def begin(self, move: Move) -> None:
         """Take on a move. It waits where the lanes have become fewer than the pool knows."""
@@ -155,6 +155,7 @@ class LaneTrainer:
         while self._loaded:
             trial, _ = self._loaded.popitem()
             self._lanes.unload(trial)
+        self._lanes.close()
         self._alone.close()
 
     def _fill(self) -> list[Event]:
@@ -224,6 +225,7 @@ class LaneTrainer:
             self._waiting.extendleft(reversed(left))
         else:
             self._suspects.extend(left)
+        self._lanes.close()
         del self._lanes  # before the new ones ask for memory
         assert self._training.lanes is not None
         opened = self._training.lanes(self._at_most)

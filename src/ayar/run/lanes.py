@@ -30,6 +30,11 @@ class Lanes(Protocol):
         """Why some of its trials train alone, one sentence for each reason known so far."""
         ...
 
+    @property
+    def held(self) -> frozenset[int]:
+        """Unloaded trials whose state is in memory only; whoever goes on with one of them starts quickest here."""
+        ...
+
     def load(
         self, trial: int, config: Configuration, seed: int, folder: Path | None, start_step: int, stop_step: int
     ) -> None:
@@ -57,7 +62,14 @@ class Lanes(Protocol):
         ...
 
     def unload(self, trial: int) -> None:
-        """Save the lane's state into its folder, where it has one that still exists, and free the lane."""
+        """Free the lane. Its state is saved into its folder, where it has one that still exists, or ``held``.
+
+        A trial that has trained for many seconds since it was last saved is not held.
+        """
+        ...
+
+    def close(self) -> None:
+        """Save what is held."""
         ...
 
 
