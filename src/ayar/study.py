@@ -39,8 +39,10 @@ from ayar.progress import ProgressDisplay
 from ayar.recheck.course import run
 from ayar.recheck.findings import Recheck
 from ayar.recheck.fingerprint import fingerprint
+from ayar.recheck.history import HISTORY, adopted, timeline
 from ayar.recheck.plan import Course, Terms, plan
 from ayar.recheck.sizes import resized
+from ayar.recheck.world import PRINT, news, world_of
 from ayar.records import Advice, Configuration, Metric, Move, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports.page import render
 from ayar.reports.tables import Story
@@ -241,7 +243,10 @@ class Study:
 
     def winner(self) -> Winner | None:
         """The configuration chosen so far, each score with its kind and interval; None before any measurement."""
-        winner = choose(self.trials(), self._metric, self.space.default())
+        taken = self.notes("adopted")
+        winner = adopted([*self.notes("confirmation"), *taken], self.trials(), self._metric) if taken else None
+        if winner is None:
+            winner = choose(self.trials(), self._metric, self.space.default())
         openings = self.notes("test opened")
         if winner is None or not openings or openings[-1].body["config"] != winner.config:
             return winner
@@ -363,6 +368,7 @@ class Study:
             raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
         at_most, listens = _at_most(lanes), Doctor.named(doctor)
         problem = Problem(self.space, self.horizon, self.seed, self._sliceable(objective), trials)
+        known = len(self.trials())
         with self._tuning(objective, problem, workers, at_most, step_timeout_s, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
@@ -370,9 +376,9 @@ class Study:
             if confirm and not tuning.interrupt.asked and ranked(self.trials()):
                 tuning.confirm(plan or self._settled(budget, max(workers, 1)))
             self._note_lanes(tuning.pool, lanes, say=progress)
-        world, known = _world_of(objective), self.notes("fingerprint")
-        if not known or known[-1].body != world:
-            self.note("fingerprint", world)
+        if len(self.trials()) > known or not self.notes(PRINT):
+            for kind, body in news(self.notes(), world_of(objective)):
+                self.note(kind, body)
         return self.winner()
 
     def recheck(
@@ -413,18 +419,21 @@ class Study:
         if winner is None:
             raise NotInLedger(f"Study {self.name!r} has no winner to check yet. Tune first.")
         prints = self.notes("fingerprint")
-        before, today = prints[-1].body if prints and config is None else None, _world_of(objective)
-        sizes, now = resized(changed or {}, winner.config, self.space, before, today)
+        before, world = prints[-1].body if prints and config is None else None, world_of(objective)
+        sizes, now = resized(changed or {}, winner.config, self.space, before, world.fingerprint)
         important = _important(self.trials(), self.space)
         terms = replace(terms or Terms(), trainings=trainings, changed=sizes, now=now, important=important)
         course = plan(winner, self.trials(), self.space, self._metric, self.horizon, terms)
-        begun = self._begin_recheck(course, today)
+        begun = self._begin_recheck(course, world.fingerprint)
         if progress:
             print(textwrap.fill(course.sentence, 79), file=sys.stderr)
         problem = Problem(self.space, self.horizon, self.seed)
         with self._tuning(objective, problem, workers, None, progress=progress) as tuning:
             found = run(course, partial(tuning.train_arms, begun.body["first"]), before, begun.body["fingerprint"])
-        self.note("recheck", {"begun": begun.id, **found.to_dict()})
+        self.note("recheck", {"begun": begun.id, "imported": config is not None, **found.to_dict()})
+        for kind, body in news(self.notes(), world):
+            if kind != PRINT:  # a winner keeps the fingerprint it was found with
+                self.note(kind, body)
         return found
 
     def _begin_recheck(self, course: Course, today: Mapping[str, Any]) -> Note:
@@ -589,6 +598,7 @@ class Study:
             ),
             "environment": prints[-1].body if prints else fingerprint(),
             "notes": openings,
+            "history": timeline([note for kind in HISTORY for note in self.notes(kind)]),
             "store": None if self.store is None else str(self.store),
         }
         return Story(**{**known, **more})
@@ -618,11 +628,6 @@ def _important(trials: Sequence[Trial], space: Space) -> list[str]:
     except (NotEnoughEvidence, MissingExtra):
         return []
     return [each.name for each in found]
-
-
-def _world_of(objective: Any) -> dict[str, Any]:
-    """The fingerprint of a training as it is now."""
-    return fingerprint(getattr(objective, "data_hash", None), objective if callable(objective) else None)
 
 
 def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import ayar
-from ayar.cli import know, recheck, show, train
+from ayar.cli import due, know, recheck, show, train
 from ayar.cli.words import folded
 from ayar.errors import AyarError
 from ayar.integrations.readers import KINDS
@@ -128,10 +128,10 @@ def parser() -> argparse.ArgumentParser:
     _study(params)
 
     again = _command(commands, "recheck", recheck.recheck)
-    again.add_argument("store", metavar="STORE", help="the ledger")
-    again.add_argument("--trainings", type=int, default=40, help="most trainings to spend (default: 40)")
-    again.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
+    recheck.arguments(again)
     _study(again)
+    ripe = _command(commands, "due", due.due)
+    due.arguments(ripe)
 
     report = _command(commands, "report", show.report)
     report.add_argument("store", metavar="STORE", help="the ledger")

@@ -14,6 +14,7 @@ import platform
 import re
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -22,15 +23,20 @@ from typing import Any
 GROUPS = ("hardware", "software", "code", "data")
 """The groups of a fingerprint, in the order in which changes are told."""
 
-_DISTRIBUTIONS = ("ayar", "numpy", "scipy", "scikit-learn", "torch")
+FRAMEWORKS = ("torch", "tensorflow", "keras", "jax", "flax", "lightning", "transformers", "scikit-learn", "xgboost")
+"""What trains: another minor version of it may train otherwise."""
+
+_DISTRIBUTIONS = ("ayar", "numpy", "scipy", *FRAMEWORKS)
 _PATIENCE_S = 10.0  # for git and nvidia-smi, which may hang on a sick network drive or driver
 
 
-def fingerprint(data: str | None = None, code: Callable[..., object] | None = None) -> dict[str, dict[str, Any]]:
+def fingerprint(
+    data: str | Mapping[str, Any] | None = None, code: Callable[..., object] | None = None
+) -> dict[str, dict[str, Any]]:
     """Hardware, software, code and data as they are now; JSON-safe.
 
     Args:
-        data: A hash of the data's content and split.
+        data: A hash of the data's content and split, or what else is known of it, by name.
         code: The training. Its own source is hashed; what it calls is covered by the commit it lies in.
 
     Returns:
@@ -41,7 +47,7 @@ def fingerprint(data: str | None = None, code: Callable[..., object] | None = No
         "hardware": _known(_hardware()),
         "software": _known(_software()),
         "code": _known(_code(code)),
-        "data": _known({"content": data}),
+        "data": _known(data if isinstance(data, Mapping) else {"content": data}),
     }
     return {**groups, "sha256": {group: _sha256(_canonical(fields)) for group, fields in groups.items()}}
 
@@ -68,6 +74,7 @@ def _hardware() -> dict[str, Any]:
         "cores": os.cpu_count(),
         "memory_gib": _memory_gib(),
         "gpus": _gpus(),
+        "precision": _precision(),
     }
 
 
@@ -89,11 +96,22 @@ def _gpus() -> list[str]:
     return listing.splitlines() if listing else []
 
 
+def _precision() -> str | None:
+    """How exactly PyTorch computes, where it is in use: its default type, matrix products, deterministic or not."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "get_float32_matmul_precision"):
+        return None
+    exact = ", deterministic" * torch.are_deterministic_algorithms_enabled()
+    default = str(torch.get_default_dtype()).removeprefix("torch.")
+    return f"{default}, products {torch.get_float32_matmul_precision()}{exact}"
+
+
 def _software() -> dict[str, Any]:
     return {
         "python": platform.python_version(),
         "platform": platform.platform(),
         **{name: _installed(name) for name in _DISTRIBUTIONS},
+        "cuda": getattr(getattr(sys.modules.get("torch"), "version", None), "cuda", None),
     }
 
 

@@ -195,10 +195,11 @@ def _power(layout: Design, run_sd: float | None, correlation: float | None) -> t
 
 
 def seconds_per_step(trials: Sequence[Trial]) -> float | None:
-    """Median seconds of a step; None where it is below a millisecond, too little to compare machines by.
+    """Seconds of a step as a quiet machine takes them: their tenth percentile.
 
-    The first step of each training is left out where there are others, for it includes starting up.
+    None where that is below a millisecond, too little to compare machines by. The first step of each training is
+    left out where there are others, for it includes starting up.
     """
     costs = [m.cost_s for t in trials for m in t.curve.trained[1:]]
-    median = float(np.median(costs or [m.cost_s for t in trials for m in t.curve.trained] or [0.0]))
-    return median if median >= _MEASURABLE_S else None
+    fast = float(np.quantile(costs or [m.cost_s for t in trials for m in t.curve.trained] or [0.0], 0.1))
+    return fast if fast >= _MEASURABLE_S else None

@@ -46,6 +46,7 @@ def render(story: Story, *, live: str | None = None) -> str:
         parameters=_parameters(story),
         facts=_facts(story),
         notes=_notes(story),
+        history=[(f"{e.at:%Y-%m-%d %H:%M}", e.what, e.detail) for e in story.history],
         known=_known(story),
         style=_asset("style.css"),
         scripts=_scripts(live=live is not None),
@@ -53,6 +54,11 @@ def render(story: Story, *, live: str | None = None) -> str:
         version=live or "",
         live=live is not None,
     )
+
+
+def filled(template: str, **values: Any) -> str:
+    """Another page of ours in the same style, without a script."""
+    return _template(template).render(style=_asset("style.css"), policy=policy(), **values)
 
 
 def policy(*, live: bool = False) -> str:
@@ -255,9 +261,9 @@ def _asset(name: str) -> str:
 
 
 @cache
-def _template() -> Template:
+def _template(name: str = "report.html.j2") -> Template:
     from jinja2 import Environment, StrictUndefined  # here, so that commands without a page start sooner
 
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     environment.filters["code"] = _with_code
-    return environment.from_string(_asset("report.html.j2"))
+    return environment.from_string(_asset(name))

@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 from ayar.intuition.findings import Finding
+from ayar.recheck.history import Event
 from ayar.records import Advice, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports import words
 from ayar.seeds import Purpose
@@ -48,6 +49,7 @@ class Story:
             ``initialisation``, ``decided_by``. Empty where they are unknown.
         environment: Groups of the fingerprint: ``{"software": {"python": "3.12", ...}, ...}``.
         notes: The record of special events, test openings among them: ``time``, ``purpose``, ``count``, ``reason``.
+        history: What became of the winners: confirmed, rechecked, replaced; oldest first.
         facts: What is known of the data: rows, columns, classes, split hash.
         percent: Whether the metric reads best in percent; None lets its name and values decide.
         store: Where the ledger lies.
@@ -68,6 +70,7 @@ class Story:
     parameters: Sequence[Mapping[str, Any]] = ()
     environment: Mapping[str, Any] = field(default_factory=dict)
     notes: Sequence[Mapping[str, Any]] = ()
+    history: Sequence[Event] = ()
     facts: Mapping[str, Any] = field(default_factory=dict)
     percent: bool | None = None
     store: str | None = None
