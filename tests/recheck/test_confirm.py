@@ -40,7 +40,7 @@ def test_the_stated_resolution_is_the_gain_seen_four_times_out_of_five(pairs):
         confirm(lambda numbers: gain + rng.standard_normal(len(numbers)), looks)[0] is Outcome.BETTER
         for _ in range(WORLDS)
     )
-    assert seen / WORLDS == pytest.approx(0.80, abs=0.03)
+    assert seen / WORLDS == pytest.approx(0.80, abs=0.04)
 
 
 def test_a_challenger_better_by_the_margin_is_seldom_called_beaten():
@@ -128,15 +128,15 @@ def test_a_confirmation_by_too_few_pairs_stays_open():
 
 
 @given(st.integers(4, 60), st.floats(0.001, 0.2))
-def test_the_levels_of_the_looks_add_up_to_the_error(pairs, error):
+def test_the_levels_of_the_looks_add_up_to_less_than_the_error(pairs, error):
     looks = looks_at(pairs, error)
-    assert math.fsum(look.level for look in looks) == pytest.approx(error)
+    assert 0.9 * error <= math.fsum(look.level for look in looks) < error
     assert looks[-1].pairs == pairs
     assert all(look.pairs >= 4 for look in looks)
 
 
 def test_few_pairs_have_a_single_look():
-    assert looks_at(7) == (Look(7, 0.05),)
+    assert looks_at(7) == (Look(7, pytest.approx(0.045)),)
 
 
 # -- pairs and seeds
