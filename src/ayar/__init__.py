@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ayar.nets.deep_net import deep_net, default_space
     from ayar.nets.recipe import Recipe
     from ayar.nets.tasks import Data, Task, load_task
+    from ayar.run.workers import Workers
     from ayar.study import Study
 
 __version__ = "0.1.0"
@@ -40,6 +41,7 @@ __all__ = [
     "Trial",
     "Verdict",
     "Winner",
+    "Workers",
     "deep_net",
     "default_space",
     "load_task",
@@ -52,6 +54,7 @@ _LAZY = {
     "Recipe": "ayar.nets.recipe",
     "Study": "ayar.study",
     "Task": "ayar.nets.tasks",
+    "Workers": "ayar.run.workers",
     "deep_net": "ayar.nets.deep_net",
     "default_space": "ayar.nets.deep_net",
     "load_task": "ayar.nets.tasks",

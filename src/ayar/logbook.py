@@ -35,6 +35,7 @@ class Logbook:
         self._pages = Pages(self.history, partial(ledger.curve_until, study))
         self._watch = Watch()
         self._version: int | None = None
+        self._retries: dict[int, tuple[int, int]] = {}  # of a trial: the step it stood at, and how often
         self.refresh()
 
     @property
@@ -147,8 +148,10 @@ class Logbook:
         if error is not None or ended or trial.diverged or trial.curve.last_step >= move.stop_step:
             self._close(trial, ended=ended, error=error)
 
-    def record(self, event: Event) -> None:
-        """Write down what a worker reported.
+    def record(self, event: Event) -> Move | None:
+        """Write down what a worker reported; gives the move that is to be trained again, if any.
+
+        A training that its machine took down has a chance to go on, and again where it came further than before.
 
         Raises:
             ClaimLost: Another process has taken the trial over.
@@ -159,12 +162,29 @@ class Logbook:
         match event:
             case Measured():
                 if len(trial.curve) and event.step <= trial.curve.last_step:
-                    return  # the untrained net, measured again after a restart
+                    return None  # the untrained net, measured again after a restart
                 self._append(trial, [self._metric.measurement(event.step, event.cost_s, event.metrics)])
             case Finished():
                 self._close(trial, ended=event.ended)
+            case Failed() if self._tries(trial) < event.chances:
+                return self._retry(trial, event)
             case Failed():
                 self._close(trial, ended=True, error=event.error, waste_s=event.waste_s)
+        return None
+
+    def _tries(self, trial: Trial) -> int:
+        """How often the trial was tried again where it stands."""
+        step, count = self._retries.get(trial.id, (0, 0))
+        return count if step == trial.curve.last_step else 0
+
+    def _retry(self, trial: Trial, failed: Failed) -> Move:
+        """End the move with its error and its cost, and ask it again; no crash can leave one without the other."""
+        self._retries[trial.id] = trial.curve.last_step, self._tries(trial) + 1
+        with self.claiming():
+            if trial.id in self._pages.lost:
+                raise ClaimLost(trial.id)
+            self._close(trial, ended=False, error=failed.error, waste_s=failed.waste_s)
+            return self.go_on(trial.id, trial.target_step)
 
     def _append(self, trial: Trial, new: Sequence[Measurement]) -> None:
         try:

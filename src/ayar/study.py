@@ -49,6 +49,7 @@ from ayar.reports.tables import Story
 from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
+from ayar.run.workers import Workers
 from ayar.search import searcher_named
 from ayar.search.advised import Doctor
 from ayar.search.base import SEARCH_DATA, Problem
@@ -335,7 +336,8 @@ class Study:
         minutes: float | None = None,
         trials: int | None = None,
         steps: int | None = None,
-        workers: int = 1,
+        workers: int | Workers = 1,
+        on: str | None = None,
         confirm: float = 0.3,
         step_timeout_s: float | None = None,
         progress: bool = True,
@@ -349,7 +351,9 @@ class Study:
             minutes: Minutes for the whole, confirmation included, counted from the study's beginning; or
             trials: search trials to start; or
             steps: steps of search to train. The first limit that is met ends the search.
-            workers: Processes that train at the same time; 0 trains in this process.
+            workers: Processes that train at the same time, 0 for this process; or ``ayar.Workers``, which says what
+                each may use, too: threads, GPUs, memory, time.
+            on: Where they are: ``"local"``, or ``"ray"`` for a Ray cluster.
             confirm: Share of the budget kept for confirmation; 0 leaves it out.
             step_timeout_s: Seconds one step may take before its training counts as hung.
             progress: Whether to show a bar, where standard error is a terminal.
@@ -367,14 +371,16 @@ class Study:
         if minutes is trials is steps is None and self.space.size is None:
             raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
         at_most, listens = _at_most(lanes), Doctor.named(doctor)
+        crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
+        busy = max(crew.count, 1)
         problem = Problem(self.space, self.horizon, self.seed, self._sliceable(objective), trials)
         known = len(self.trials())
-        with self._tuning(objective, problem, workers, at_most, step_timeout_s, progress) as tuning:
+        with self._tuning(objective, problem, crew, at_most, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
-                tuning.heed(listens).search(budget, max(workers, 1), settled=lambda: self._plan(budget) is not None)
+                tuning.heed(listens).search(budget, busy, settled=lambda: self._plan(budget) is not None)
             if confirm and not tuning.interrupt.asked and ranked(self.trials()):
-                tuning.confirm(plan or self._settled(budget, max(workers, 1)))
+                tuning.confirm(plan or self._settled(budget, busy))
             self._note_lanes(tuning.pool, lanes, say=progress)
         if len(self.trials()) > known or not self.notes(PRINT):
             for kind, body in news(self.notes(), world_of(objective)):
@@ -464,9 +470,8 @@ class Study:
         self,
         objective: Any,
         problem: Problem,
-        workers: int,
+        workers: int | Workers,
         lanes: int | None = 0,
-        step_timeout_s: float | None = None,
         progress: bool = False,
     ) -> Iterator[Tuning]:
         """Workers and display for one tuning; raises KeyboardInterrupt at its end if Ctrl-C came."""
@@ -483,7 +488,6 @@ class Study:
                 horizon=self.horizon,
                 workers=workers,
                 folder=self.folder,
-                step_timeout_s=step_timeout_s,
                 lanes=lanes,
             ) as pool,
         ):

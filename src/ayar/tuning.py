@@ -311,20 +311,23 @@ class Tuning:
                 self.postponed.append(move)
             else:
                 self.active.add(move.trial)
-                self.pool.submit(move)
+                self.pool.submit(move, spent_s=self.book.trial(move.trial).cost_s)
 
     def _record(self, event: Event) -> None:
         """Write down what a worker reported; let a search trial whose curve diverges end with the step it is in."""
         if not isinstance(event, Measured):
             self._over(event.trial)
-        if isinstance(event, Finished) and event.trial in self._stopped:
-            event = replace(event, ended=True)
+        lost = isinstance(event, Failed) and event.chances > 0
+        if event.trial in self._stopped and (lost or isinstance(event, Finished)):
+            event = Finished(event.trial, ended=True)
         try:
-            self.book.record(event)
+            again = self.book.record(event)
         except ClaimLost:  # this process was suspended, and another one took the trial over
             self.pool.pause(event.trial)
             return
-        if isinstance(event, Failed):
+        if again is not None:
+            self._submit([again])
+        elif isinstance(event, Failed):
             self._refuse_hopeless(event)
         if not self.stops or not isinstance(event, Measured) or event.trial in self._stopped:
             return

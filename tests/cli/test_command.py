@@ -60,3 +60,17 @@ def test_only_tune_takes_a_command(folder, capsys):
         main(["best", "train.db", "--", "python"])
     assert exit_.value.code == 2
     assert "-- python" in capsys.readouterr().err
+
+
+def test_what_each_worker_may_use_is_said_by_options(folder, capsys):
+    (folder / "gpu.py").write_text(
+        'import os, ayar\nayar.report(step=5, valid_error=float(os.environ["CUDA_VISIBLE_DEVICES"]))\n'
+    )
+    limits = ("--gpus", "7", "--gpus-per-worker", "0.5", "--memory-gb", "4", "--trial-timeout", "60", "--confirm", "0")
+    space = ("--space", "space.toml", "--minimize", "valid_error", "--trials", "2")
+    assert tune(sys.executable, "gpu.py", before=(*space, *limits)) == 0
+    capsys.readouterr()
+    assert main(["export", "gpu.db", "--json"]) == 0
+    assert {row["loss"] for row in json.loads(capsys.readouterr().out)} == {7.0}
+    assert tune(sys.executable, "gpu.py", before=(*space, "--memory-gb", "-1")) == 1
+    assert "memory_gb=-1.0 lets nothing train" in capsys.readouterr().err

@@ -17,8 +17,9 @@ from ayar.errors import ObjectiveError, TrainingFailed
 from ayar.records import State
 from ayar.run.command import Command
 from ayar.run.events import Failed, Finished
-from ayar.run.local import InProcessPool, LocalPool
+from ayar.run.local import InProcessPool, open_pool
 from ayar.run.objective import Kind, as_training
+from ayar.run.workers import Workers
 from ayar.space import Float, Space
 from ayar.study import Study
 
@@ -209,7 +210,7 @@ def test_a_paused_command_stands_still_and_goes_on_without_a_restart(script, tmp
         for step in range(1, 5): print('{{"loss": %s}}' % step, flush=True)
         """
     )
-    with LocalPool(words, metric="loss", horizon=4, folder=tmp_path / "trials") as pool:
+    with open_pool(words, metric="loss", horizon=4, folder=tmp_path / "trials") as pool:
         pool.submit(move(0, 0, 2))
         first = finish(pool)
         assert pool.holds(0)
@@ -237,7 +238,7 @@ def test_a_paused_command_uses_no_processor(script, tmp_path):
 def test_a_command_with_a_folder_ends_at_a_pause_and_goes_on_from_its_files(script, tmp_path, move, finish, curve):
     words = script(RESUMING, "{folder}")
     assert as_training(words, metric="loss").kind is Kind.FOLDER_COMMAND
-    with LocalPool(words, metric="loss", horizon=6, folder=tmp_path / "trials") as pool:
+    with open_pool(words, metric="loss", horizon=6, folder=tmp_path / "trials") as pool:
         pool.submit(move(0, 0, 2))
         first = finish(pool)
         assert not pool.holds(0)
@@ -270,7 +271,7 @@ def test_a_restarted_command_without_a_folder_replays_in_silence(script, train):
 
 def test_a_failing_command_is_a_failed_trial_with_its_last_output(script, tmp_path, move, finish):
     words = script("""import sys; print("reading"); sys.exit("no such data")""")
-    with LocalPool(words, metric="loss", horizon=4, folder=tmp_path / "trials") as pool:
+    with open_pool(words, metric="loss", horizon=4, folder=tmp_path / "trials") as pool:
         pool.submit(move(0, 0, 4))
         [failed] = finish(pool)
     assert isinstance(failed, Failed)
@@ -281,7 +282,9 @@ def test_a_failing_command_is_a_failed_trial_with_its_last_output(script, tmp_pa
 
 def test_a_hung_command_is_ended_and_shows_its_last_output(script, tmp_path, move, finish):
     words = script("""import time; print("stuck here"); time.sleep(600)""")
-    with LocalPool(words, metric="loss", horizon=4, folder=tmp_path / "trials", step_timeout_s=2) as pool:
+    with open_pool(
+        words, metric="loss", horizon=4, folder=tmp_path / "trials", workers=Workers(step_timeout_s=2)
+    ) as pool:
         pool.submit(move(0, 0, 4))
         [failed] = finish(pool)
     assert "no step within 2 s" in failed.error

@@ -15,6 +15,7 @@ from ayar.run.lane_trainer import LaneTrainer, open_trainer
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
 from ayar.run.trainer import AloneTrainer
+from ayar.run.workers import Workers
 
 ENDLESS = 10**9
 
@@ -464,7 +465,7 @@ def test_trials_go_on_after_the_death_of_the_process_they_shared(move, curve):
 
 @pytest.mark.parametrize(("what", "error"), [("kill", "killed by signal 9"), ("hang", "no step within 0.5 s")])
 def test_a_trial_that_keeps_killing_its_process_is_found_and_fails_alone(what, error, move, curve):
-    with pool_of(Recipe(size=4), 1, step_timeout_s=0.5) as pool:
+    with pool_of(Recipe(size=4), Workers(step_timeout_s=0.5)) as pool:
         filled(pool, [move(9, 0, 1)])
         jobs = [move(trial, 0, 6, **({"at": 2, "act": what} if trial == 1 else {})) for trial in range(4)]
         events = filled(pool, jobs)

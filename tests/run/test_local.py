@@ -10,9 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ayar.errors import MoveError, ObjectiveError
+from ayar.errors import BudgetError, MoveError, ObjectiveError
 from ayar.run.events import Failed, Finished, Measured
-from ayar.run.local import InProcessPool, LocalPool, open_pool
+from ayar.run.local import InProcessPool, open_pool
+from ayar.run.workers import Workers
 
 
 def noisy(config, seed):
@@ -157,7 +158,7 @@ def test_a_move_waits_for_the_busy_holder_while_others_overtake_it(move, finish,
         (tmp_path / "later").touch()
         events += finish(pool)
         [(_, before), (_, after)] = curve(events, held)
-        assert before == after == busy.pid
+        assert before == after == busy.link.pid
 
 
 def test_no_more_moves_wait_for_holders_than_there_are_workers(move, finish, tmp_path):
@@ -289,7 +290,7 @@ def test_each_worker_is_told_its_threads(move, finish):
     def threads(config, seed):
         return {"loss": 0, **{name: int(os.environ[f"{name}_NUM_THREADS"]) for name in ("OMP", "MKL", "OPENBLAS")}}
 
-    with pool_of(threads, threads=3) as pool:
+    with pool_of(threads, Workers(threads=3)) as pool:
         pool.submit(move(0, 0, 8))
         [measured, _] = finish(pool)
     assert measured.metrics == {"loss": 0, "OMP": 3, "MKL": 3, "OPENBLAS": 3}
@@ -333,7 +334,7 @@ def test_an_objective_that_cannot_travel_names_the_culprit():
     }
     for objective, message in cases.items():
         with pytest.raises(ObjectiveError, match=f"cannot be sent to a worker process {message}.*workers=0"):
-            LocalPool(objective, metric="loss", horizon=8)
+            open_pool(objective, metric="loss", horizon=8)
         with InProcessPool(objective, metric="loss", horizon=8) as pool:
             assert pool.free == 1
 
@@ -353,7 +354,7 @@ def test_an_objective_that_cannot_be_loaded_is_said_once(move):
 
 
 def test_a_pool_without_workers_is_refused():
-    with pytest.raises(ValueError, match="at least one worker, got workers=-1"):
+    with pytest.raises(BudgetError, match="workers=-1 can't train"):
         pool_of(noisy, workers=-1)
 
 

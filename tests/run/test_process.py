@@ -13,7 +13,8 @@ import pytest
 
 from ayar.errors import ObjectiveError
 from ayar.run.events import Failed, Finished, Measured
-from ayar.run.local import LocalPool
+from ayar.run.local import open_pool
+from ayar.run.workers import Workers
 
 DEADLINE_S = 60
 
@@ -44,8 +45,8 @@ def hang():
         pass
 
 
-def pool_of(objective=training, **kwargs):
-    return LocalPool(objective, metric="loss", horizon=3, **kwargs)
+def pool_of(objective=training, count=1, **limits):
+    return open_pool(objective, metric="loss", horizon=3, workers=Workers(count, **limits))
 
 
 def until(condition):
@@ -70,20 +71,20 @@ def failure(pool, finish, job):
 
 
 @pytest.mark.parametrize(
-    ("act", "error", "machine"),
+    ("act", "error", "chances"),
     [
-        ("exit", r"the worker process exited with status 3", True),
-        ("kill", r"killed by signal 9 (SIGKILL); perhaps the machine ran out of memory", True),
-        ("crash", r"killed by signal 6 (SIGABRT)", True),
-        ("memory", r"MemoryError", False),
-        ("import", r"KeyError: 'module'", False),
+        ("exit", r"the worker process exited with status 3", 0),
+        ("kill", r"killed by signal 9 (SIGKILL)", 3),
+        ("crash", r"killed by signal 6 (SIGABRT)", 0),
+        ("memory", r"MemoryError", 0),
+        ("import", r"KeyError: 'module'", 0),
     ],
 )
-def test_whatever_kills_a_training_is_one_failed_event(act, error, machine, move, finish, curve):
+def test_whatever_kills_a_training_is_one_failed_event(act, error, chances, move, finish, curve):
     with pool_of() as pool:
         failed = failure(pool, finish, move(0, 0, 3, act=act))
         assert error in failed.error.splitlines()[0]
-        assert (failed.trial, failed.machine) == (0, machine)
+        assert (failed.trial, failed.chances) == (0, chances)
         assert failed.waste_s >= 0
         pool.submit(move(1, 0, 3))
         events = finish(pool)
@@ -105,7 +106,7 @@ def test_a_hanging_step_is_killed_and_shows_where_it_hung(move, finish, curve):
         assert first == "no step within 1 s (step_timeout_s=1), so the training was killed"
         assert "about to hang" in rest
         assert any(line.endswith("in hang") for line in rest)
-        assert not failed.machine
+        assert failed.chances == 0
         assert failed.waste_s > 1
         pool.submit(move(1, 0, 3))
         assert [step for step, _ in curve(finish(pool), 1)] == [1, 2, 3]
@@ -129,7 +130,7 @@ def test_steps_that_a_restart_trains_again_are_no_hang(move, finish, curve):
             time.sleep(0.2)
             yield 1.0
 
-    with LocalPool(train, metric="loss", horizon=9, step_timeout_s=0.7) as pool:
+    with open_pool(train, metric="loss", horizon=9, workers=Workers(step_timeout_s=0.7)) as pool:
         pool.submit(move(0, 5, 7))
         assert [step for step, _ in curve(finish(pool))] == [6, 7]
 
@@ -151,7 +152,7 @@ def test_an_idle_worker_that_dies_is_replaced(move, finish, curve):
         pool.submit(move(0, 0, 1))
         [measured, _] = finish(pool)
         os.kill(int(measured.metrics["pid"]), signal.SIGKILL)
-        until(lambda: not pool._workers[0].alive)
+        until(lambda: not pool._workers[0].link.alive)
         pool.submit(move(1, 0, 3))
         assert [step for step, _ in curve(finish(pool), 1)] == [1, 2, 3]
 
@@ -191,7 +192,7 @@ def test_nothing_is_left_behind(move, finish, tmp_path, monkeypatch):
         pool.submit(move(0, 0, 1))
         finish(pool)
     files, children = me.num_fds(), me.children(recursive=True)
-    with pool_of(workers=2, step_timeout_s=0.3) as pool:
+    with pool_of(count=2, step_timeout_s=0.3) as pool:
         for trial, act in enumerate(["kill", "hang", "exit", None]):
             pool.submit(move(trial, 0, 2, act=act))
             finish(pool)
@@ -242,14 +243,14 @@ def test_workers_die_with_a_killed_parent_in_the_middle_of_a_step(step, tmp_path
         f"""
         import os, time
         from ayar.records import Move
-        from ayar.run import LocalPool
+        from ayar.run import open_pool
 
         def train(config, seed):
             yield {{"loss": 1.0, "pid": os.getpid()}}
             {step}
             yield 1.0
 
-        pool = LocalPool(train, metric="loss", horizon=3, workers=2)
+        pool = open_pool(train, metric="loss", horizon=3, workers=2)
         for trial in range(2):
             pool.submit(Move(trial, {{}}, 0, 0, 3))
         for _ in range(2):
@@ -273,7 +274,7 @@ def test_a_script_needs_no_main_guard(tmp_path):
         """
         import helper
         from ayar.records import Move
-        from ayar.run import Measured, LocalPool
+        from ayar.run import Measured, open_pool
 
         print("top level")
         OFFSET = 1
@@ -281,7 +282,7 @@ def test_a_script_needs_no_main_guard(tmp_path):
         def train(config, seed):
             yield helper.LOSS + OFFSET + config["trial"]
 
-        with LocalPool(train, metric="loss", horizon=1, workers=2) as pool:
+        with open_pool(train, metric="loss", horizon=1, workers=2) as pool:
             events = []
             for trial in range(2):
                 pool.submit(Move(trial, {"trial": trial}, 0, 0, 1))
@@ -300,7 +301,7 @@ def test_ctrl_c_ends_a_pool_without_a_traceback_from_a_worker(tmp_path):
         tmp_path,
         """
         from ayar.records import Move
-        from ayar.run import LocalPool
+        from ayar.run import open_pool
 
         def train(config, seed, folder):
             try:
@@ -311,7 +312,7 @@ def test_ctrl_c_ends_a_pool_without_a_traceback_from_a_worker(tmp_path):
 
         from pathlib import Path
         try:
-            with LocalPool(train, metric="loss", horizon=10**9, folder=Path("trials")) as pool:
+            with open_pool(train, metric="loss", horizon=10**9, folder=Path("trials")) as pool:
                 pool.submit(Move(0, {}, 0, 0, 10**9))
                 pool.wait()
                 print("ready", flush=True)
@@ -328,3 +329,15 @@ def test_ctrl_c_ends_a_pool_without_a_traceback_from_a_worker(tmp_path):
     out, err = process.communicate(timeout=DEADLINE_S)
     assert (process.returncode, out, err) == (0, "interrupted\n", "")
     assert (tmp_path / "trials" / "0" / "saved").exists()
+
+
+def test_a_worker_that_the_kernel_ended_for_lack_of_memory_is_told_so(move, finish, monkeypatch):
+    """The count of such ends stands in /proc/vmstat; nothing less than a real lack of memory changes it."""
+    counts = iter([4, 4, 4, 5, 5])  # a worker starts, ends; another starts, ends; the last starts
+    monkeypatch.setattr("ayar.run.process._ended_for_memory", lambda: next(counts))
+    with pool_of() as pool:
+        failed = failure(pool, finish, move(0, 0, 3, act="kill"))
+        assert failed.chances == 3  # somebody's kill -9
+        failed = failure(pool, finish, move(1, 0, 3, act="kill"))
+    assert "perhaps the machine ran out of memory" in failed.error
+    assert failed.chances == 1

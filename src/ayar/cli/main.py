@@ -13,6 +13,7 @@ from ayar.cli import due, know, recheck, show, train
 from ayar.cli.words import folded
 from ayar.errors import AyarError
 from ayar.integrations.readers import KINDS
+from ayar.run.workers import PLACES
 from ayar.search.advised import Doctor
 
 Command = Callable[[argparse.Namespace], int | None]
@@ -100,7 +101,7 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--searcher", help="how to search (default: auto)")
     tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")
     tune.add_argument("--confirm", type=float, default=0.3, help="share for fresh seeds (default: 0.3)")
-    tune.add_argument("--step-timeout", type=float, metavar="SECONDS", help="seconds after which a step counts as hung")
+    _resources(tune)
     _study(tune)
 
     attempt = _command(commands, "try", train.attempt)
@@ -158,6 +159,18 @@ def parser() -> argparse.ArgumentParser:
     import_.add_argument("--maximize", metavar="METRIC", help="of another tool's study: the metric to maximise")
     _study(import_)
     return root
+
+
+def _resources(tune: argparse.ArgumentParser) -> None:
+    """What each worker may use."""
+    group = tune.add_argument_group("workers")
+    group.add_argument("--on", choices=PLACES, default="local", help="where they are (default: local)")
+    group.add_argument("--threads", type=int, help="threads, on Ray processors, of each (default: an even share)")
+    group.add_argument("--gpus", metavar="IDS", help="GPUs to share out: 0,1,... or all")
+    group.add_argument("--gpus-per-worker", type=float, metavar="N", help="0.5: two on each GPU (default: 1)")
+    group.add_argument("--memory-gb", type=float, metavar="GB", help="the most memory that a training may hold")
+    group.add_argument("--step-timeout", type=float, metavar="S", help="seconds after which a step counts as hung")
+    group.add_argument("--trial-timeout", type=float, metavar="S", help="seconds that a trial may train in all")
 
 
 def _command(

@@ -18,6 +18,7 @@ from ayar.records import Score, ScoreKind, Trial
 from ayar.reports import terminal
 from ayar.reports.tables import winner_row
 from ayar.run.command import Command
+from ayar.run.workers import Workers
 from ayar.seeds import Purpose
 from ayar.study import Study
 
@@ -36,16 +37,14 @@ def tune(args: argparse.Namespace) -> None:
     """
     opened = _open_for_tuning(args)
     study = opened.study
-    workers = processors() if args.workers is None else args.workers
     none_given = args.minutes is args.trials is args.steps is None
     study.tune(
         opened.source.objective,
         minutes=5.0 if none_given else args.minutes,
         trials=args.trials,
         steps=args.steps,
-        workers=workers,
+        workers=workers(args),
         confirm=args.confirm,
-        step_timeout_s=args.step_timeout,
         progress=not args.json,
         lanes=args.lanes,
         doctor=args.doctor,
@@ -183,6 +182,21 @@ def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
     for warning in opened.facts.get("warnings", ()):
         say(f"note: {warning}")
     say(terminal.winner_summary(story, colour=coloured()))
+
+
+def workers(args: argparse.Namespace) -> Workers:
+    """What trains, as the options say: one worker for each GPU that is shared out, else for each processor."""
+    given = {
+        "threads": args.threads,
+        "gpus": args.gpus or (),
+        "gpus_per_worker": args.gpus_per_worker,
+        "memory_gb": args.memory_gb,
+        "step_timeout_s": args.step_timeout,
+        "trial_timeout_s": args.trial_timeout,
+        "on": args.on,
+    }
+    seats = Workers(**given).seats
+    return Workers(args.workers if args.workers is not None else seats or processors(), **given)
 
 
 def lanes(text: str) -> str | int:

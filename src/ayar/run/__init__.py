@@ -1,8 +1,9 @@
 """Training one or many trials. Knows no ledger: it trains and yields events."""
 
 from ayar.run.events import Event, Failed, Finished, Measured, Pool
-from ayar.run.local import InProcessPool, LocalPool, open_pool
+from ayar.run.local import InProcessPool, open_pool
 from ayar.run.objective import Kind, Training, as_training
+from ayar.run.workers import Workers
 
 __all__ = [
     "Event",
@@ -10,10 +11,10 @@ __all__ = [
     "Finished",
     "InProcessPool",
     "Kind",
-    "LocalPool",
     "Measured",
     "Pool",
     "Training",
+    "Workers",
     "as_training",
     "open_pool",
 ]

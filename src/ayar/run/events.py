@@ -57,14 +57,15 @@ class Failed:
         trial: Number of the trial.
         error: What happened in one line, followed by the last lines of the traceback and of the output.
         waste_s: Wall seconds spent since the last measurement.
-        machine: The process died under the training (signal, out of memory, exit): the machine may be to blame.
+        chances: How many times in a row the same step may be tried again: its worker was killed from outside, or its
+            machine is lost. 0 where the training itself is to blame.
         contract: The objective broke its contract, so other configurations will fail alike.
     """
 
     trial: int
     error: str
     waste_s: float
-    machine: bool = False
+    chances: int = 0
     contract: bool = False
 
 
@@ -94,8 +95,11 @@ class Pool(Protocol):
         """Why trials, or some of them, train alone although lanes were asked for, as far as it is known yet."""
         ...
 
-    def submit(self, move: Move) -> None:
-        """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding."""
+    def submit(self, move: Move, *, spent_s: float = 0.0) -> None:
+        """Train ``move`` as soon as a worker is free for it. A trial has at most one move outstanding.
+
+        ``spent_s``: seconds that the trial has trained before, for the limit on them.
+        """
         ...
 
     def wait(self, timeout_s: float | None = None) -> list[Event]:

@@ -9,17 +9,15 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
 
-from ayar.records import Move
-from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.run.events import Event
 from ayar.run.kernels import widest_kernels
-from ayar.run.worker import Broken, Command, Pause, Ready, Setup, Standing
+from ayar.run.worker import Broken, Command, Ready, Setup, Standing
 
 _BOOT = """
 import json, sys
@@ -38,42 +36,40 @@ _THREAD_LIMITS = (
 _TAIL_LINES, _TAIL_BYTES = 20, 8192
 
 
+_FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
+"""Signals that a crashing program does not get from its own doing."""
+
+_CHANCES, _CHANCES_WITHOUT_MEMORY = 3, 1
+
+
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """How worker processes are started.
+    """How a worker process is started.
 
     Attributes:
-        setup: What each is told first.
+        setup: What it is told first.
         threads: Threads that its linear algebra may use.
         cwd: Its working directory.
         output: File that takes its standard output and error.
+        gpus: What it sees of the GPUs, as ``CUDA_VISIBLE_DEVICES`` takes it; None for whatever this process sees.
     """
 
     setup: Setup
     threads: int
     cwd: Path
     output: Path
+    gpus: str | None = None
 
 
 class WorkerProcess:
-    """A fresh Python process that trains moves: one at a time, or several as lanes.
+    """A fresh Python process that trains moves; see ``ayar.run.pool.Link``.
 
     It does not import the user's ``__main__`` again, so a script needs no ``if __name__ == "__main__"``.
-
-    Attributes:
-        moves: By trial, what it is training, from where it stands.
-        standing: What it holds, and how many moves it can have.
-        ready: Whether it has loaded the objective.
-        sign_at: When it last gave a sign, on the monotonic clock.
     """
 
     def __init__(self, launch: Launch) -> None:
-        self.moves: dict[int, Move] = {}
-        self.standing = Standing()
-        self.ready = False
-        self.sign_at = time.monotonic()
         self.launch = launch
-        self._steps_allowed: dict[int, int] = {}
+        self._ended_for_memory = _ended_for_memory()
         ours, theirs = socket.socketpair()
         # Linux kills a child with the thread that started it, so only the main thread may ask for that.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
@@ -87,11 +83,11 @@ class WorkerProcess:
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
                 cwd=launch.cwd,
-                env=_environment(launch.threads, in_lanes=launch.setup.lanes != 0),
+                env=environment(launch.threads, launch.gpus, in_lanes=launch.setup.lanes != 0),
                 start_new_session=True,  # Ctrl-C in the terminal reaches the pool alone
             )
         self.connection = Connection(ours.detach())
-        self._send(launch.setup)
+        self.send(launch.setup)
 
     @property
     def pid(self) -> int:
@@ -106,47 +102,10 @@ class WorkerProcess:
         # Not poll(): a Ctrl-C in the midst of it would leave its lock held, and the next wait() would last for ever.
         return os.waitid(os.P_PID, self.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None
 
-    @property
-    def free(self) -> int:
-        """How many more moves it can have."""
-        return max(0, self.standing.slots - len(self.moves))
-
-    def begin(self, move: Move) -> None:
-        """Give it a move."""
-        if not self.moves:
-            self.sign_at = time.monotonic()
-        self.moves[move.trial] = move
-        self._steps_allowed[move.trial] = 1 if move.trial in self.standing.held else 1 + move.start_step
-        self._send(move)
-
-    def note(self, event: Event) -> None:
-        """Keep in mind where its moves stand after an event of its own."""
-        match event:
-            case Measured(trial=trial, step=step):
-                move = self.moves[trial]
-                self._steps_allowed[trial] = 1
-                if move.start_step < step < move.stop_step:
-                    self.moves[trial] = replace(move, start_step=step)
-            case Finished(trial=trial) | Failed(trial=trial):
-                del self.moves[trial], self._steps_allowed[trial]
-
-    def hangs(self, step_timeout_s: float) -> bool:
-        """Whether it has been silent for longer than its next sign may take.
-
-        That is the time of one step for each of its moves, because lanes are never slower than trials in turn;
-        and of all the steps that a restart has to train again.
-        """
-        if not (self.moves and self.ready):
-            return False
-        return time.monotonic() - self.sign_at > step_timeout_s * sum(self._steps_allowed.values())
-
-    def pause(self, trial: int | None = None) -> None:
-        """Ask it to end its moves, or that of ``trial``, with the steps they are in."""
-        self._send(Pause(trial))
-
-    def finish(self) -> None:
-        """Ask it to close its trainings and end."""
-        self._send(None)
+    def send(self, message: Command) -> None:
+        """Tell it something; see ``Link.send``."""
+        with suppress(OSError):  # a process that has died is noticed when its end is read
+            self.connection.send(message)
 
     def messages(self) -> Iterator[Event | Ready | Broken | Standing]:
         """What it has sent and nobody has read."""
@@ -169,29 +128,59 @@ class WorkerProcess:
             self._process.wait(timeout=1)
         self.kill()
 
-    def fate(self) -> str:
-        """How the process ended, in words. Waits for its end."""
+    def fate(self) -> tuple[str, int]:
+        """How the process ended, in words, and how often to try again what it was training. Waits for its end."""
         code = self._process.wait()
         if code >= 0:
-            return f"the worker process exited with status {code}"
+            return f"the worker process exited with status {code}", 0
         name = signal.Signals(-code).name if -code in set(signal.Signals) else "unknown"
-        hint = "; perhaps the machine ran out of memory" if -code == signal.SIGKILL else ""
-        return f"the worker process was killed by signal {-code} ({name}){hint}"
+        told = f"the worker process was killed by signal {-code} ({name})"
+        before, now = self._ended_for_memory, _ended_for_memory()
+        if -code == signal.SIGKILL and (before is None or now != before):
+            return f"{told}; perhaps the machine ran out of memory", _CHANCES_WITHOUT_MEMORY
+        return told, _CHANCES if -code in _FROM_OUTSIDE else 0
+
+    def memory_gb(self) -> float:
+        """Gigabytes that it and its child processes hold in memory."""
+        import psutil
+
+        try:
+            parent = psutil.Process(self.pid)
+            family = [parent, *parent.children(recursive=True)]
+        except psutil.Error:
+            return 0.0
+        total = 0
+        for process in family:
+            with suppress(psutil.Error):  # it has ended meanwhile
+                total += process.memory_info().rss
+        return total / 1e9
 
     def output_tail(self) -> str:
         """The last lines that the training printed, under a heading; empty where it printed nothing."""
-        with self.launch.output.open("rb") as file:
-            file.seek(max(0, self.launch.output.stat().st_size - _TAIL_BYTES))
-            lines = file.read().decode(errors="replace").splitlines()
-        return "\n".join(["\nIts last output:", *lines[-_TAIL_LINES:]]) if lines else ""
-
-    def _send(self, message: Command) -> None:
-        with suppress(OSError):  # a process that has died is noticed when its end is read
-            self.connection.send(message)
+        return tail(self.launch.output)
 
 
-def _environment(threads: int, *, in_lanes: bool) -> dict[str, str]:
+def _ended_for_memory() -> int | None:
+    """How many processes the kernel has ended for lack of memory since it started; None where it does not say."""
+    try:
+        counts = dict(line.split() for line in Path("/proc/vmstat").read_text(encoding="ascii").splitlines())
+        return int(counts["oom_kill"])
+    except (OSError, KeyError, ValueError):
+        return None
+
+
+def tail(output: Path) -> str:
+    """The last lines of a file, under a heading; empty where it is empty."""
+    with output.open("rb") as file:
+        file.seek(max(0, output.stat().st_size - _TAIL_BYTES))
+        lines = file.read().decode(errors="replace").splitlines()
+    return "\n".join(["\nIts last output:", *lines[-_TAIL_LINES:]]) if lines else ""
+
+
+def environment(threads: int, gpus: str | None = None, *, in_lanes: bool = False) -> dict[str, str]:
+    """The environment of a worker: this process's, with what it may use."""
     limits = dict.fromkeys(_THREAD_LIMITS, str(threads))
     kernels = widest_kernels() if in_lanes else {}
+    devices = {} if gpus is None else {"CUDA_VISIBLE_DEVICES": gpus}
     # One hash seed for all workers: the order of a set must not make a replayed curve differ.
-    return {"PYTHONHASHSEED": "0"} | kernels | os.environ | limits | {"PYTHONUNBUFFERED": "1"}
+    return {"PYTHONHASHSEED": "0"} | kernels | os.environ | limits | devices | {"PYTHONUNBUFFERED": "1"}

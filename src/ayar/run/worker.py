@@ -129,17 +129,23 @@ def main(fd: int, parent: int) -> None:
 def _obey(commands: SimpleQueue[Command], trainer: Trainer) -> bool:
     """Take in what the pool has sent; wait for it while there is nothing to train. False when it asked to end."""
     while not trainer.busy or not commands.empty():
-        match commands.get():
-            case Move() as move:
-                if not trainer.busy:
-                    os.ftruncate(1, 0)  # of the output, keep what belongs to the moves that are outstanding
-                trainer.begin(move)
-            case Pause(trial):
-                trainer.pause(trial)
-            case None:
-                trainer.pause()
-                return False
+        if not take(commands.get(), trainer):
+            return False
     return True
+
+
+def take(command: Command, trainer: Trainer) -> bool:
+    """Do what the pool has said once. False when it asked to end."""
+    match command:
+        case Move() as move:
+            if not trainer.busy:
+                os.ftruncate(1, 0)  # of the output, keep what belongs to the moves that are outstanding
+            trainer.begin(move)
+        case Pause(trial):
+            trainer.pause(trial)
+        case None:
+            trainer.pause()
+    return command is not None
 
 
 def _listen(connection: Connection, commands: SimpleQueue[Command]) -> None:

@@ -1,0 +1,132 @@
+"""Workers on a real Ray cluster: several nodes on this machine, one of which is killed."""
+
+import os
+import threading
+import time
+
+import pytest
+
+from ayar.errors import ObjectiveError
+from ayar.records import State
+from ayar.run.events import Failed, Finished, Measured
+from ayar.run.local import open_pool
+from ayar.run.workers import Workers
+from ayar.space import Float, Space
+from ayar.study import Study
+
+ray = pytest.importorskip("ray")
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # Ray's own
+
+
+@pytest.fixture(scope="module")
+def kill_node():
+    """A cluster of two nodes with one processor each; gives a function that kills the second."""
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    node = cluster.add_node(num_cpus=1)
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    cluster.wait_for_nodes()
+    yield lambda: cluster.remove_node(node, allow_graceful=False)
+    ray.shutdown()
+    cluster.shutdown()
+
+
+def pool_of(objective, count=1, **given):
+    return open_pool(objective, metric="loss", horizon=6, workers=Workers(count, on="ray"), **given)
+
+
+def falling(config, seed):
+    for step in range(1, 7):
+        time.sleep(config.get("s", 0))
+        if step == config.get("exit_at"):
+            print("leaving")
+            os._exit(3)
+        if step == config.get("raise_at"):
+            print("raising")
+            raise RuntimeError("too bad")
+        yield {"loss": 1 / step, "pid": os.getpid(), "threads": int(os.environ["OMP_NUM_THREADS"])}
+
+
+def test_moves_are_trained_paused_and_continued_where_they_are_held(kill_node, move, finish, curve):
+    with pool_of(falling, 2) as pool:
+        for trial in (0, 1):
+            pool.submit(move(trial, 0, 3, s=0.05))
+        events = finish(pool)
+        assert pool.holds(0)
+        pool.submit(move(0, 3, 6))
+        events += finish(pool)
+        pool.submit(move(2, 0, 6, s=0.4))
+        while not any(isinstance(event, Measured) and event.trial == 2 for event in events):
+            events += pool.wait(1)
+        pool.pause()
+        events += finish(pool)
+    assert curve(events, 0) == [(step, 1 / step) for step in range(1, 7)]
+    measured = [event for event in events if isinstance(event, Measured)]
+    assert len({(event.trial, event.metrics["pid"]) for event in measured if event.trial < 2}) == 2
+    assert len({event.metrics["pid"] for event in measured if event.trial < 2}) == 2
+    assert {event.metrics["threads"] for event in measured} == {1}
+    assert events[-1] == Finished(2, ended=False)
+    assert curve(events, 2)[-1][0] < 6
+
+
+def test_what_goes_wrong_is_told_with_the_last_output(kill_node, move, finish):
+    with pool_of(falling) as pool:
+        pool.submit(move(0, 0, 6, raise_at=2))
+        failed = finish(pool)[-1]
+        assert failed.error.startswith("RuntimeError: too bad")
+        assert "Its last output:\nraising" in failed.error
+        pool.submit(move(1, 0, 6, exit_at=2, s=0.3))
+        failed = finish(pool)[-1]
+        assert isinstance(failed, Failed)
+        assert failed.chances == 1
+        assert failed.error.startswith("the worker on Ray is lost")
+        pool.submit(move(2, 0, 6))
+        assert finish(pool)[-1] == Finished(2, ended=False)
+
+
+def test_an_objective_that_cannot_be_loaded_is_said_once(kill_node, move):
+    class Unloadable:
+        def __reduce__(self):
+            return (__import__, ("a_module_that_is_not_there",))
+
+        def __call__(self, config, seed):
+            yield 1.0
+
+    with pool_of(Unloadable()) as pool:
+        pool.submit(move(0, 0, 1))
+        with pytest.raises(ObjectiveError, match=r"cannot load the objective: ModuleNotFoundError"):
+            pool.wait()
+
+
+def resumable(config, seed, folder):
+    saved = folder / "step"
+    done = int(saved.read_text()) if saved.exists() else 0
+    for step in range(done + 1, 7):
+        (folder.parent.parent / f"worker-{os.getpid()}").touch()
+        time.sleep(0.1)
+        (folder / "new").write_text(str(step))
+        (folder / "new").replace(saved)
+        yield {"step": step, "loss": abs(config["x"] - 0.3) + 1 / step}
+
+
+def test_a_study_survives_the_death_of_a_node(kill_node, tmp_path):
+    """What was acknowledged stays, no trial fails, and the rest is trained on the node that is left."""
+
+    def kill_when_both_train():
+        while len(list((tmp_path / "study.db.trials").glob("worker-*"))) < 2:
+            time.sleep(0.05)
+        kill_node()
+
+    with Study(tmp_path / "study.db", space=Space(x=Float(0.0, 1.0)), minimize="loss", horizon=6) as study:
+        killer = threading.Thread(target=kill_when_both_train)
+        killer.start()
+        study.tune(resumable, trials=16, workers=2, on="ray", confirm=0, progress=False)
+        killer.join()
+        trials = study.trials()
+    assert len(trials) == 16
+    assert {t.state for t in trials} <= {State.COMPLETED, State.PAUSED}
+    for trial in trials:
+        assert [m.loss for m in trial.curve] == [abs(trial.config["x"] - 0.3) + 1 / m.step for m in trial.curve]
+    assert sum(t.waste_s > 0 for t in trials) == 1

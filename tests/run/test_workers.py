@@ -1,0 +1,205 @@
+"""What each worker may use: its GPUs, its memory, its time."""
+
+import os
+import signal
+import time
+
+import pytest
+
+from ayar.errors import BudgetError
+from ayar.records import State
+from ayar.run.events import Failed, Finished, Measured
+from ayar.run.local import open_pool
+from ayar.run.workers import Workers, visible_gpus
+from ayar.space import Choice, Space
+from ayar.study import Study
+
+
+def pool_of(objective, count=1, **limits):
+    return open_pool(objective, metric="loss", horizon=9, workers=Workers(count, **limits))
+
+
+@pytest.mark.parametrize(
+    ("workers", "seen"),
+    [
+        (Workers(2), [None, None]),
+        (Workers(2, gpus="3,5"), ["3", "5"]),
+        (Workers(4, gpus=("0", "1")), ["0", "1", "0", "1"]),
+        (Workers(4, gpus=("0", "1"), gpus_per_worker=0.5), ["0", "0", "1", "1"]),
+        (Workers(2, gpus=("0", "1", "2", "3"), gpus_per_worker=2), ["0,1", "2,3"]),
+    ],
+)
+def test_gpus_are_shared_out(workers, seen):
+    assert [workers.gpus_of(number) for number in range(workers.count)] == seen
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ({"count": -1}, "workers=-1 can't train"),
+        ({"on": "moon"}, "on='moon' is no place to train. Give 'local' or 'ray'"),
+        ({"memory_gb": 0}, "memory_gb=0 lets nothing train"),
+        ({"gpus": "0", "gpus_per_worker": 1.5}, "gpus_per_worker=1.5 is neither a whole number nor a part"),
+        ({"count": 3, "gpus": "0", "gpus_per_worker": 0.5}, "3 workers with 0.5 GPUs each need more than the 1"),
+    ],
+)
+def test_impossible_workers_are_refused(wrong, message):
+    with pytest.raises(BudgetError, match=message):
+        Workers(**wrong)
+
+
+def test_all_gpus_are_those_that_this_process_sees(monkeypatch):
+    assert visible_gpus({"CUDA_VISIBLE_DEVICES": "4,5"}) == ("4", "5")
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "GPU-a,GPU-b")
+    assert Workers(gpus="all").gpus == ("GPU-a", "GPU-b")
+    with pytest.raises(BudgetError, match="sees no GPU"):
+        visible_gpus({"CUDA_VISIBLE_DEVICES": ""})
+
+
+def test_a_worker_sees_its_gpus_only_and_two_may_share_one(move, finish):
+    def train(config, seed):
+        time.sleep(0.2)  # so that each worker takes one
+        yield {"loss": 0.0, "gpu": int(os.environ["CUDA_VISIBLE_DEVICES"])}
+
+    with pool_of(train, 4, gpus=("6", "7")) as pool:
+        for trial in range(4):
+            pool.submit(move(trial, 0, 1))
+        seen = [event.metrics["gpu"] for event in finish(pool) if isinstance(event, Measured)]
+    assert sorted(seen) == [6, 6, 7, 7]
+
+
+def holding(config, seed):
+    held = []
+    for step in range(1, 10):
+        if step >= config.get("from", 99):
+            held.append(bytearray(400_000_000))
+            print("holding", step)
+            time.sleep(3)
+        yield {"loss": 1 / step, "pid": os.getpid()}
+
+
+def test_a_training_that_holds_too_much_memory_fails_and_another_goes_on(move, finish):
+    with pool_of(holding, memory_gb=0.4) as pool:
+        pool.submit(move(0, 0, 3, **{"from": 2}))
+        measured, failed = finish(pool)
+        assert measured.step == 1
+        assert isinstance(failed, Failed)
+        assert failed.error.startswith("it held 0.")
+        assert "more than memory_gb=0.4" in failed.error
+        assert "holding 2" in failed.error
+        assert failed.chances == 0
+        assert failed.waste_s > 0
+        pool.submit(move(1, 0, 3))
+        assert finish(pool)[-1] == Finished(1, ended=False)
+
+
+def test_what_paused_trials_hold_is_not_blamed_on_the_next_one(move, finish, curve):
+    def train(config, seed):
+        held = bytearray(config["bytes"])
+        for step in range(1, 10):
+            time.sleep(config["s"])
+            yield len(held) / step
+
+    with pool_of(train, memory_gb=0.4) as pool:
+        pool.submit(move(0, 0, 1, bytes=250_000_000, s=0))
+        finish(pool)
+        assert pool.holds(0)
+        pool.submit(move(1, 0, 3, bytes=250_000_000, s=0.9))
+        events = finish(pool)
+        assert [step for step, _ in curve(events, 1)] == [1, 2, 3]
+        assert not pool.holds(0)
+
+
+def test_a_trial_that_trains_longer_than_it_may_is_ended_in_the_midst_of_a_step(move, finish):
+    def train(config, seed):
+        while True:
+            time.sleep(config["s"])
+            yield 1.0
+
+    with pool_of(train, trial_timeout_s=1.5) as pool:
+        pool.submit(move(0, 0, 3, s=60))
+        [failed] = finish(pool)
+        assert failed.error.startswith("it has trained for 1.")
+        assert "trial_timeout_s=1.5" in failed.error
+        pool.submit(move(1, 5, 6, s=0.01), spent_s=1.4)  # what it took before counts
+        assert isinstance(finish(pool)[-1], Finished)
+        pool.submit(move(2, 5, 9, s=0.2), spent_s=1.4)
+        assert isinstance(finish(pool)[-1], Failed)
+
+
+def test_limits_without_worker_processes_are_refused():
+    with pytest.raises(BudgetError, match="with workers=0 there are none"):
+        pool_of(holding, 0, memory_gb=1)
+
+
+def test_no_worker_is_started_without_a_move(move, finish):
+    with pool_of(holding, 3) as pool:
+        assert (pool.free, pool._workers) == (3, [])
+        pool.submit(move(0, 0, 1))
+        finish(pool)
+        assert len(pool._workers) == 1
+
+
+class Fragile:
+    """Dies by a signal while it is loaded, the first ``times``."""
+
+    def __init__(self, path, times):
+        self.path, self.times = path, times
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+        with self.path.open("a") as file:
+            file.write("x")
+        if self.path.stat().st_size <= self.times:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def __call__(self, config, seed):
+        return 1.0
+
+
+def test_a_worker_that_is_killed_while_it_loads_is_replaced(move, finish, curve, tmp_path):
+    with pool_of(Fragile(tmp_path / "loads", 2)) as pool:
+        pool.submit(move(0, 0, 9))
+        assert curve(finish(pool)) == [(9, 1.0)]
+
+
+def deadly(folder, signal_, times):
+    """A training of three steps; the first ``times`` that it comes to the second one with x = 1, a signal ends it."""
+
+    def train(config, seed):
+        for step in range(1, 4):
+            marks = folder / f"{config['x']}"
+            if step == 2 and config["x"] == 1 and (not marks.exists() or len(marks.read_text()) < times):
+                with marks.open("a") as file:
+                    file.write("x")
+                os.kill(os.getpid(), signal_)
+            yield 1 / (step + config["x"])
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("signal_", "times", "state"),
+    [
+        (signal.SIGKILL, 1, State.COMPLETED),  # the machine's doing: once more
+        (signal.SIGKILL, 9, State.FAILED),  # but not for ever
+        (signal.SIGSEGV, 1, State.FAILED),  # the training's own doing
+    ],
+)
+def test_a_training_that_its_machine_took_down_is_retried(tmp_path, signal_, times, state):
+    (tmp_path / "marks").mkdir()
+    with Study(tmp_path / "s.db", space=Space(x=Choice(0, 1, 2)), minimize="loss", horizon=3, searcher="grid") as study:
+        study.tune(deadly(tmp_path / "marks", signal_, times), confirm=0, progress=False)
+        by_x = {t.config["x"]: t for t in study.trials()}
+        assert [by_x[x].state for x in (0, 2)] == [State.COMPLETED] * 2
+        assert by_x[1].state is state
+        assert by_x[1].waste_s > 0
+        assert [m.step for m in by_x[1].curve] == ([1, 2, 3] if state is State.COMPLETED else [1])
+        if state is State.FAILED:
+            assert signal_.name in by_x[1].error
+    attempts = (tmp_path / "marks" / "1").read_text()
+    assert len(attempts) == min(times, 1 if signal_ is signal.SIGSEGV else 4)
+    with Study(tmp_path / "s.db") as again:  # the record says the same
+        assert [(t.config["x"], t.state, t.waste_s) for t in again.trials()] == [
+            (t.config["x"], t.state, t.waste_s) for t in by_x.values()
+        ]
