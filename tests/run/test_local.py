@@ -139,11 +139,13 @@ def test_a_continuing_move_goes_to_the_worker_that_holds_its_trial(move, finish,
 
 def test_a_move_waits_for_the_busy_holder_while_others_overtake_it(move, finish, curve, tmp_path):
     """A second copy elsewhere would train its steps again, or write into the same folder."""
-    (tmp_path / "there").touch()
     there, later = str(tmp_path / "there"), str(tmp_path / "later")
     with pool_of(waiting_for_file, workers=2) as pool:
         for trial in (0, 1):
             pool.submit(move(trial, 0, 1, file=there))
+        while not all(worker.moves for worker in pool._workers):
+            pool.wait(0.1)
+        (tmp_path / "there").touch()
         events = finish(pool)
         # Trial 2 goes to the first idle worker, and keeps it busy.
         pool.submit(move(2, 0, 1, file=later))
