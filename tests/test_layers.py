@@ -12,6 +12,7 @@ SOURCE = Path(__file__).parents[1] / "src" / "ayar"
 FLOORS = (
     "errors",
     "reporting",
+    "checkpoints",
     "seeds",
     "records",
     "stats",

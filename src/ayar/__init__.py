@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ayar.checkpoints import checkpoint, latest_checkpoint
 from ayar.errors import AyarError, extra
 from ayar.records import Advice, Curve, Measurement, Move, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reporting import report
@@ -42,8 +43,10 @@ __all__ = [
     "Verdict",
     "Winner",
     "Workers",
+    "checkpoint",
     "deep_net",
     "default_space",
+    "latest_checkpoint",
     "load_task",
     "report",
 ]

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from ayar.checkpoints import that_fit
 from ayar.curves.stopping import diverges
 from ayar.errors import BudgetError, ClaimLost, ObjectiveError
 from ayar.interrupt import Interrupt
@@ -22,6 +23,7 @@ from ayar.seeds import Purpose, trial_seed
 from ayar.winner import Plan, others, ranked, search_steps, standings, training_cost_s
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
+KEPT_BYTES = 20e9  # of those folders together, and no more than is still free on the disk
 KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon thawed
 _LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
@@ -354,15 +356,18 @@ class Tuning:
     def _prune_folders(self) -> None:
         """Remove the folders of search trials that are unlikely to be thawed; they can train again."""
         count = max(KEPT_FOLDERS, KEPT_FOR_EACH_LANE * (self.pool.lanes or 0))
-        if not self.folder.is_dir() or sum(1 for _ in self.folder.iterdir()) <= count:
+        if not self.folder.is_dir():
             return
-        doomed = []
+        folders, room = [*self.folder.iterdir()], min(KEPT_BYTES, shutil.disk_usage(self.folder).free)
+        if len(folders) <= count and that_fit(folders, room) == folders:
+            return
+        best = [folder for t in ranked(self.book.trials) if (folder := self.folder / str(t.id)) in folders]
+        kept, doomed = {folder.name for folder in that_fit(best[:count], room)}, []
         with self.book.claiming():  # so that nobody begins to work in a folder meanwhile
-            kept = {t.id for t in ranked(self.book.trials)[:count]}
             for trial in self.book.trials:
                 idle = trial.purpose is Purpose.SEARCH and trial.state is not State.RUNNING
                 folder = self.folder / str(trial.id)
-                if idle and trial.id not in kept and folder.is_dir():
+                if idle and folder.name not in kept and folder.is_dir():
                     shutil.rmtree(folder.with_suffix(".removed"), ignore_errors=True)
                     doomed.append(folder.rename(folder.with_suffix(".removed")))
         for folder in doomed:

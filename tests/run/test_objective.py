@@ -275,3 +275,24 @@ def test_a_restart_anywhere_gives_the_rest_of_the_curve(losses, data):
 
     whole = start(train)
     assert whole[:cut] + start(train, start_step=cut) == whole
+
+
+def saving_before_it_says(config, seed, folder):
+    saved = folder / "step"
+    done = int(saved.read_text()) if saved.exists() else 0
+    for step in range(done + 1, 7):
+        saved.write_text(str(step))
+        yield {"loss": 1 / step} if config.get("unnamed") else {"step": step, "loss": 1 / step}
+
+
+@pytest.mark.parametrize("config", [{}, {"unnamed": True}], ids=["named steps", "counted steps"])
+def test_what_a_generator_saved_and_nobody_heard_is_not_lost(tmp_path, config):
+    """It saved steps 2 and 3 and said them; the machine died before they were recorded."""
+    training = as_training(saving_before_it_says, metric="loss")
+    heard = training.start(config, 0, tmp_path, 0, 6)
+    assert [next(heard)[0] for _ in range(3)] == [1, 2, 3]
+    again = training.start(config, 0, tmp_path, 1, 6)
+    assert [next(again) for _ in range(3)] == [(step, {"loss": 1 / step}) for step in (2, 3, 4)]
+    with (tmp_path / "ayar_ahead.jsonl").open("a") as file:
+        file.write('{"step": 5, "met')  # the machine died in the midst of a line
+    assert list(training.start(config, 0, tmp_path, 3, 6)) == [(step, {"loss": 1 / step}) for step in (4, 5, 6)]

@@ -22,6 +22,7 @@ from ayar.errors import ObjectiveError
 from ayar.records import Configuration
 from ayar.run.command import AHEAD_FILE, CONFIG_FILE, Command
 from ayar.run.lanes import HasLanes, OpenLanes
+from ayar.run.said import Said
 
 _CALLS = "train(config, seed), train(config, seed, folder) or score(config)"
 
@@ -91,7 +92,9 @@ class Training:
             ObjectiveError: What the objective gave cannot be read as a measurement.
         """
         given = self.call(copy.deepcopy(config), seed, folder, start_step)
-        if isinstance(given, Iterator) and self.command is not None and horizon == 1:
+        if isinstance(given, Iterator) and self.kind is Kind.FOLDER_GENERATOR and folder is not None:
+            yield from self._remembered(given, folder, start_step)
+        elif isinstance(given, Iterator) and self.command is not None and horizon == 1:
             *_, last = given
             yield 1, self.read(last)[1]
         elif isinstance(given, Iterator):
@@ -102,6 +105,21 @@ class Training:
             raise ObjectiveError(
                 f"The {self.kind} returned {_shown(given)} instead of an iterator. Yield once per step."
             )
+
+    def _remembered(
+        self, given: Iterator[object], folder: Path, start_step: int
+    ) -> Iterator[tuple[int, dict[str, float]]]:
+        """The steps of a generator with a folder, those first that it said and nobody heard.
+
+        It saves a step before it says it. Where the machine dies in between, it would not say that step again.
+        """
+        goes_on, said = self._goes_on(folder), Said(folder / AHEAD_FILE)
+        kept = said.beyond(start_step)
+        yield from kept
+        newest = kept[-1][0] if kept else start_step
+        for step, metrics in self._steps(given, newest if goes_on else 0, newest):
+            said.add(step, metrics)
+            yield step, metrics
 
     def _goes_on(self, folder: Path | None) -> bool:
         """Whether a restart goes on near where it was, rather than at its beginning."""

@@ -1,0 +1,93 @@
+"""Checkpoints in a trial's folder: written so that no crash leaves half of one, the old ones removed.
+
+It stands on a low floor and needs the standard library alone, so that a training script can import it at no cost.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from itertools import accumulate
+from pathlib import Path
+
+_NAME = re.compile(r"checkpoint-(\d+)(\.\w+)?")
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Write a file beside ``path`` within; at the end it takes its place at once, or not at all after an error."""
+    new = path.with_name(f".new-{path.name}")
+    try:
+        yield new
+        if new.is_file():
+            with new.open("rb") as file:
+                os.fsync(file.fileno())  # else a power cut might leave the name with nothing behind it
+        if path.is_dir():
+            _remove(path)
+        new.replace(path)
+    finally:
+        _remove(new)
+
+
+@contextmanager
+def checkpoint(folder: Path | str, step: int, *, suffix: str = "", keep: int = 1) -> Iterator[Path]:
+    """Write the checkpoint of a step: to the path that this gives, a file or a folder.
+
+    It counts once all of it is written; then older ones are removed.
+
+    Args:
+        folder: The trial's own folder.
+        step: The step whose state it holds.
+        suffix: The file's ending, where the writer insists on one: ``".npz"``.
+        keep: How many of the newest stay.
+
+    >>> import tempfile
+    >>> folder = tempfile.mkdtemp()
+    >>> for step in (1, 2):
+    ...     with checkpoint(folder, step) as path:
+    ...         _ = path.write_text(f"state of step {step}")
+    >>> step, path = latest_checkpoint(folder)
+    >>> step, path.read_text()
+    (2, 'state of step 2')
+    """
+    with replacing(Path(folder) / f"checkpoint-{step:08d}{suffix}") as new:
+        yield new
+    for _, old in _checkpoints(Path(folder))[:-keep]:
+        _remove(old)
+
+
+def latest_checkpoint(folder: Path | str) -> tuple[int, Path] | None:
+    """The step and the path of the newest checkpoint in a folder; None where there is none."""
+    found = _checkpoints(Path(folder))
+    return found[-1] if found else None
+
+
+def that_fit(folders: Iterable[Path], at_most_bytes: float) -> list[Path]:
+    """The first of these folders, as many as take no more room on disk together."""
+    named = list(folders)
+    sums = accumulate(map(_bytes, named))
+    return [folder for folder, total in zip(named, sums, strict=True) if total <= at_most_bytes]
+
+
+def _bytes(folder: Path) -> int:
+    total = 0
+    for place, _, files in os.walk(folder):
+        for file in files:
+            with suppress(OSError):  # its training has removed it meanwhile
+                total += (Path(place) / file).lstat().st_size
+    return total
+
+
+def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    return sorted((int(name[1]), path) for name, path in found if name)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
