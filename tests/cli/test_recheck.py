@@ -2,13 +2,20 @@
 
 import json
 import os
+import re
+import subprocess
+import sys
 import textwrap
+from pathlib import Path
 
 import pytest
+from tests.reports.chromium import chromium, watched_page
 
+import ayar
 from ayar.cli import main
 from ayar.cli.recheck import EXIT
 from ayar.recheck.confirm import Decision
+from ayar.study import Study
 
 TRAIN = textwrap.dedent(
     """
@@ -32,7 +39,7 @@ def store(tmp_path, monkeypatch, capsys):
     """A study of a function file, tuned in the world whose best learning rate is 0.01."""
     monkeypatch.chdir(tmp_path)
     become(-2)
-    tune = ["tune", "train.py:train", "--minimize", "error", "--trials", "30", "--workers", "1", "--store", "a.db"]
+    tune = ["tune", "train.py:train", "--minimize", "error", "--trials", "30", "--workers", "0", "--store", "a.db"]
     assert main([*tune, "--json"]) == 0
     capsys.readouterr()
     return "a.db"
@@ -82,3 +89,161 @@ def test_every_conclusion_has_its_exit_status():
         "inconclusive": 12,
         "regressed": 20,
     }
+
+
+# -- due
+
+
+def due(store, capsys, *more):
+    capsys.readouterr()
+    assert main(["due", store, "--json", *more]) == 0
+    (row,) = json.loads(capsys.readouterr().out)
+    return row["action"], [reason["trigger"] for reason in row["reasons"]]
+
+
+def test_what_is_as_it_was_is_not_due_and_costs_no_training(store, capsys):
+    assert due(store, capsys) == ("not due", [])
+    count = len(Study(store).trials())
+    assert main(["recheck", store, "--if-due"]) == 0
+    assert capsys.readouterr().out == "a.db: not due, nothing was trained.\n"
+    assert len(Study(store).trials()) == count
+
+
+def test_a_changed_training_is_due_until_it_was_checked(store, capsys):
+    become(-1)
+    assert due(store, capsys)[0] == "not due"  # the function's own source is as it was; BEST lies outside of it
+    Path("train.py").write_text(Path("train.py").read_text().replace("1 / step", "2 / step"))
+    assert due(store, capsys) == ("recheck", ["code"])
+    status = main(["recheck", store, "--if-due", "--workers", "0", "--trainings", "25"])
+    assert status in (10, 11)
+    assert "code: source was" in " ".join(capsys.readouterr().out.split())
+    assert due(store, capsys) == ("not due", [])
+
+
+def test_an_alarm_and_age_are_reasons(store, capsys):
+    assert due(store, capsys, "--alarm", "clicks fell") == ("recheck", ["alarm"])
+    assert due(store, capsys, "--every", "0")[1] == ["age", "alarm"]
+    assert main(["due", store, store]) == 0
+    out = capsys.readouterr().out
+    assert "alarm      clicks fell" in out
+    assert out.endswith("2 of 2 winners due: ayar recheck STORE --if-due\n")
+    assert max(map(len, out.splitlines())) < 80
+
+
+def test_a_small_change_is_answered_by_a_replay(store, capsys, monkeypatch):
+    from ayar.recheck import fingerprint
+
+    monkeypatch.setattr(fingerprint.platform, "python_version", lambda: "3.99.0")
+    assert due(store, capsys) == ("replay", ["software"])
+    assert main(["recheck", store, "--if-due", "--workers", "0", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["trainings"], found["verdict"], found["screened"]) == (3, "keep, not beaten", [])
+
+
+# -- history, adoption, winners from elsewhere
+
+
+def test_an_adopted_challenger_is_the_winner_of_the_next_recheck(store, capsys):
+    become(-1)
+    assert main(["recheck", store, "--workers", "0", "--trainings", "25", "--adopt"]) in (10, 11)
+    out = capsys.readouterr().out
+    assert "adopted     the challenger is the winner from now on" in out
+    winner = Study(store).winner().config
+    assert winner["learning_rate"] > 0.02
+    assert main(["recheck", store, "--workers", "0", "--trainings", "16", "--json"]) in EXIT.values()
+    assert json.loads(capsys.readouterr().out)["incumbent"] == winner
+    assert [event.what for event in Study(store).story().history][:1] == ["winner confirmed"]
+    assert "winner replaced" in [event.what for event in Study(store).story().history]
+
+
+def test_a_winner_from_elsewhere_needs_no_study(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    become(-2)
+    Path("best.json").write_text('{"config": {"x": 0.9, "learning_rate": 0.3}}')
+    args = ["recheck", "new.db", "--task", "train.py:train", "--minimize", "error", "--config", "best.json"]
+    assert main([*args, "--workers", "0", "--json"]) in (10, 11)
+    found = json.loads(capsys.readouterr().out)
+    assert found["incumbent"] == {"x": 0.9, "learning_rate": 0.3, "iterations": 4}
+    assert found["level_shift"] is None
+    assert main([*args, "--if-due"]) == 0
+    assert "not due" in capsys.readouterr().out
+
+
+def test_a_file_that_is_no_configuration_is_named(store, tmp_path, capsys):
+    (tmp_path / "bad.json").write_text("[1, 2")
+    assert main(["recheck", store, "--config", "bad.json"]) == 1
+    assert capsys.readouterr().err.startswith("error: bad.json can't be read as a configuration")
+
+
+def test_a_changed_size_brings_a_rule(store, capsys):
+    status = main(["recheck", store, "--workers", "0", "--changed", "batch_size=32:128", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert status == found["exit"]
+    assert {"rule: batch size x 4, root", "rule: batch size x 4, linear"} <= {a["origin"] for a in found["screened"]}
+    assert main(["recheck", store, "--changed", "rows"]) == 1
+    assert "is no NAME=[OLD:]NEW" in capsys.readouterr().err
+
+
+def test_a_year_of_false_alarms_can_be_capped(store, capsys):
+    assert main(["recheck", store, "--workers", "0", "--yearly-alarms", "0.02", "--every", "365.25", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["error"] == 0.02
+    assert main(["recheck", store, "--workers", "1", "--yearly-alarms", "0.02"]) == 1
+    assert "is used up: 1 recheck since" in capsys.readouterr().err
+
+
+@pytest.mark.browser
+def test_the_report_is_one_page_without_faults(store, tmp_path, capsys):
+    become(-1)
+    assert main(["recheck", store, "--workers", "0", "--trainings", "25", "--report", "recheck.html"]) in (10, 11)
+    assert "report      recheck.html" in capsys.readouterr().out
+    with chromium() as browser, watched_page(browser, viewport={"width": 900, "height": 900}) as (page, faults, _):
+        page.goto((tmp_path / "recheck.html").as_uri())
+        assert page.locator("h1").inner_text().lower() in ("replace", "retune")
+        assert page.locator("#history").count() == page.locator("svg.plot").count() == 1
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert faults == []
+
+
+# -- the jobs in the documentation
+
+
+GUIDE = (Path(__file__).parents[2] / "docs/guides/recheck.md").read_text(encoding="utf-8")
+
+
+@pytest.fixture
+def shop(store, tmp_path, monkeypatch):
+    """A machine with a study, ``ayar`` and ``mail`` on its path."""
+    Path("shop.db").write_bytes(Path(store).read_bytes())
+    Path("bin").mkdir()
+    for name, line in (("ayar", f'exec {sys.executable} -m ayar "$@"'), ("mail", "cat > mailed.txt")):
+        Path("bin", name).write_text(f"#!/bin/sh\n{line}\n")
+        Path("bin", name).chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path / 'bin'}:{os.environ['PATH']}")
+    monkeypatch.setenv("PYTHONPATH", str(Path(ayar.__file__).parents[1]))
+    return tmp_path
+
+
+def shell(line):
+    return subprocess.run(["/bin/sh", "-c", line], capture_output=True, text=True, timeout=120)
+
+
+def test_the_crontab_of_the_guide_mails_only_where_the_winner_should_go(shop):
+    (line,) = re.findall(r"^17 4 \* \* 1 (cd /srv/shop .*)$", GUIDE, re.MULTILINE)
+    job = line.replace("/srv/shop", str(shop))
+    assert shell(job).returncode == 0
+    assert Path("recheck.log").read_text() == "shop.db: not due, nothing was trained.\n"
+    assert not Path("mailed.txt").exists()
+    become(-1)
+    Study("shop.db").note("alarm", {"text": "clicks fell"})
+    shell(job)
+    assert "clicks fell" in Path("mailed.txt").read_text()
+    assert Path("recheck.html").exists()
+
+
+def test_the_github_action_of_the_guide_is_valid_and_passes_while_nothing_is_due(shop):
+    yaml = pytest.importorskip("yaml")
+    (block,) = re.findall(r"^```yaml[^\n]*\n(.*?)^```$", GUIDE, re.MULTILINE | re.DOTALL)
+    job = yaml.safe_load(block)["jobs"]["recheck"]
+    assert [set(step) & {"uses", "run"} != set() for step in job["steps"]] == [True] * len(job["steps"])
+    (command,) = [step["run"] for step in job["steps"] if step.get("run", "").startswith("ayar")]
+    assert shell(command).returncode == 0

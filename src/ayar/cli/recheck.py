@@ -145,9 +145,10 @@ def _error(study: Study, args: argparse.Namespace) -> float:
     error = yearly(args.yearly_alarms, args.every, spent, now, ERROR)
     if error < _LEAST_ERROR:
         year = now - timedelta(days=365)
+        count = words.plural(sum(at > year for at, _ in spent), "recheck")
         raise BudgetError(
-            f"--yearly-alarms {args.yearly_alarms:g} is used up: {sum(at > year for at, _ in spent)} rechecks since "
-            f"{year:%Y-%m-%d} may have raised as many false alarms. Wait, or allow more."
+            f"--yearly-alarms {args.yearly_alarms:g} is used up: {count} since {year:%Y-%m-%d} may have raised as many "
+            "false alarms. Wait, or allow more."
         )
     return error
 

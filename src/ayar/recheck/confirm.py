@@ -110,7 +110,7 @@ def estimate(values: ArrayLike) -> Estimate:
     return Estimate(*mean_interval(values))
 
 
-def shift(before: ArrayLike, now: ArrayLike) -> Estimate:
+def shift(before: ArrayLike, now: ArrayLike, level: float = 0.95) -> Estimate:
     """How far the mean moved from ``before``, shape ``(m,)``, to ``now``, shape ``(n,)``; Welch's t interval.
 
     >>> shift([1.0, 1.0], [3.0, 3.0])
@@ -126,7 +126,7 @@ def shift(before: ArrayLike, now: ArrayLike) -> Estimate:
     from scipy.special import stdtrit
 
     freedom = parts.sum() ** 2 / (parts**2 / [len(old) - 1, len(new) - 1]).sum()
-    half = float(stdtrit(freedom, 0.975) * math.sqrt(parts.sum()))
+    half = float(stdtrit(freedom, (1 + level) / 2) * math.sqrt(parts.sum()))
     return Estimate(moved, moved - half, moved + half)
 
 

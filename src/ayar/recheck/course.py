@@ -69,7 +69,7 @@ def run(course: Course, train: Train, before: Fingerprint | None, after: Fingerp
     fault = found.fault()
     if fault is not None:
         return found.recheck(Decision.REGRESSED, fault)
-    if course.terms.replay_only and not found.has_shifted:
+    if course.terms.replay_only and found.is_settled:
         return found.recheck(Decision.KEEP_NOT_BEATEN, found.as_before())
 
     result = contest(course.design, screening, confirmation)

@@ -165,15 +165,19 @@ class Findings:
         return confirm.shift(old, new) if old and new else None
 
     @property
-    def has_shifted(self) -> bool:
-        """Whether the level moved by more than chance, or can't be compared."""
-        moved = self.loss_shift
-        return moved is None or not moved.low <= 0 <= moved.high
+    def is_settled(self) -> bool:
+        """Whether the replay alone says that the level is as it was: within a 99 % interval, with a stored score."""
+        old, new = _finite(self.course.fresh), _finite(self.now)
+        if not old or len(new) < len(self.now):
+            return False
+        moved = confirm.shift(old, new, level=0.99)
+        return moved.low <= 0 <= moved.high
 
     @property
     def shift(self) -> Shift:
         """What moved."""
-        level = self.loss_shift is not None and self.has_shifted
+        moved = self.loss_shift
+        level = moved is not None and not moved.low <= 0 <= moved.high
         ranking = self.result is not None and self.result.outcome is Outcome.BETTER
         return (Shift.BOTH if level else Shift.RANKING) if ranking else (Shift.LEVEL if level else Shift.NONE)
 
