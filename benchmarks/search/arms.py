@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 from replay import CHECKPOINTS, Run, search
+from smac_arm import smac
 from tables import Replay
 
 from ayar.records import State, Trial
@@ -165,4 +166,5 @@ ARMS: dict[str, Arm] = {
     "optuna TPE + median": _optuna("tpe", "median"),
     "optuna TPE + hyperband": _optuna("tpe", "hyperband"),
     "optuna GP": _optuna("gp", None),
+    "smac": smac,
 }

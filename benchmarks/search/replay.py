@@ -18,7 +18,7 @@ from ayar.search import Proposal, Searcher
 from ayar.search.history import FACTS, History, column
 from ayar.seeds import Purpose, trial_seed
 
-CHECKPOINTS = np.unique(np.concatenate([np.geomspace(0.1, 50, 55), [1, 2, 5, 10, 20, 50]]).round(3))
+CHECKPOINTS = np.unique(np.concatenate([np.geomspace(0.1, 100, 61), [1, 2, 5, 10, 20, 50]]).round(3))
 """Budgets, in full runs, at which the recommendation is judged."""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from replay import CHECKPOINTS
 from scipy.stats import rankdata
 
-SHOWN = (1, 2, 5, 10, 20, 50)
+SHOWN = (1, 2, 5, 10, 20, 50, 100)
 PLACES = np.searchsorted(CHECKPOINTS, SHOWN)
 
 

@@ -120,6 +120,14 @@ def test_decode_ignores_the_coordinates_of_what_is_inactive(space, seed):
 
 
 @modest
+@given(space=spaces(), seed=seeds)
+def test_many_points_are_snapped_to_where_each_would_come_back(space, seed):
+    points = np.random.default_rng(seed).uniform(-0.1, 1.1, (5, space.dimensions))
+
+    one_by_one = np.array([space.encode(space.decode(point)) for point in points])
+    assert np.allclose(space.snap(points), one_by_one, atol=1e-9)
+
+
 @given(space=spaces())
 def test_the_default_is_in_the_space_and_completes_itself(space):
     default = space.default()

@@ -9,8 +9,10 @@ from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
 from ayar.search.bayesian import Bayesian
 from ayar.search.grid import Grid
 from ayar.search.halving import Halving
+from ayar.search.hyperband import Hyperband
 from ayar.search.quasirandom import QuasiRandom
 from ayar.search.random_search import Random
+from ayar.search.tpe import Tpe
 
 SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
     {
@@ -18,8 +20,10 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
         "bayesian": Bayesian,
         "grid": Grid,
         "halving": Halving,
+        "hyperband": Hyperband,
         "quasirandom": QuasiRandom,
         "random": Random,
+        "tpe": Tpe,
     }
 )
 """Name -> class; each can be built without arguments."""
@@ -43,10 +47,12 @@ __all__ = [
     "Bayesian",
     "Grid",
     "Halving",
+    "Hyperband",
     "Problem",
     "Proposal",
     "QuasiRandom",
     "Random",
     "Searcher",
+    "Tpe",
     "searcher_named",
 ]

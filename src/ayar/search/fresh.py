@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 
 import numpy as np
 
@@ -54,30 +56,53 @@ def below(size: int, rng: np.random.Generator) -> int:
     return int.from_bytes(rng.bytes(size.bit_length() // 8 + 8)) % size
 
 
-def propose_fresh(problem: Problem, history: Sequence[Trial], guesses: Iterable[Configuration]) -> list[Proposal]:
-    """A new trial up to the horizon for each guess.
+def golden_order(size: int, seed: int) -> tuple[int, int]:
+    """A first number below ``size``, and a stride that visits every number once before it comes back.
 
-    The search's first trial is the space's default instead, so that it is always measured as the baseline. In
-    place of a guess that is known already comes a random configuration. The result is shorter than ``guesses``
-    when a finite space has nothing new left.
+    The stride is about the golden section of the whole, so that any beginning is spread over all of it.
+    """
+    stride = size * 618_033_989 // 10**9 or 1  # in whole numbers: a grid may have more points than a float can count
+    while math.gcd(stride, size) != 1:
+        stride += 1
+    return below(size, np.random.default_rng(seed)), stride
+
+
+Guess = Callable[[int, list[Configuration]], Iterable[Configuration]]
+"""``guess(number, earlier)``: what to propose as the search's configuration of this number, the most wanted first,
+after those that were proposed ``earlier`` in the same call."""
+
+
+def propose_each(problem: Problem, history: Sequence[Trial], n: int, guess: Guess) -> list[Proposal]:
+    """``n`` new trials up to the horizon, as far as the limit lets them start; each guessed when the earlier are known.
+
+    The search's first trial is the space's default instead, so that it is always measured as the baseline. Where all
+    guesses are known already comes a random configuration. The result is shorter when a finite space has nothing new
+    left.
     """
     known = Known(history)
-    proposals = []
-    for index, guess in enumerate(guesses, start=searched(history)):
-        wishes = _wishes(problem, index, guess)
+    earlier: list[Configuration] = []
+    first = searched(history)
+    for number in range(first, first + allowed(problem, history, n)):
+        guesses = [problem.space.default()] if number == 0 else guess(number, earlier)
+        wishes = chain(guesses, _anything(problem, number))
         config = next((wish for wish in wishes if wish not in known), None)
         if config is None:
             break
         known.add(config)
-        proposals.append(Proposal(config, problem.horizon))
-    return proposals
+        earlier.append(config)
+    return [Proposal(config, problem.horizon) for config in earlier]
 
 
-def _wishes(problem: Problem, index: int, guess: Configuration) -> Iterator[Configuration]:
-    """What to propose as new configuration number ``index``, the most wanted first."""
+def propose_fresh(problem: Problem, history: Sequence[Trial], guesses: Sequence[Configuration]) -> list[Proposal]:
+    """``propose_each`` with one guess for each new trial."""
+    first = searched(history)
+    return propose_each(problem, history, len(guesses), lambda number, _: [guesses[number - first]])
+
+
+def _anything(problem: Problem, number: int) -> Iterator[Configuration]:
+    """Random configurations; in a finite space, in the end all of them."""
     space = problem.space
-    yield space.default() if index == 0 else guess
-    rng = np.random.default_rng((problem.seed, index, 1))
+    rng = np.random.default_rng((problem.seed, number, 1))
     for _ in range(_DRAWS_IN_A_CONTINUUM if space.size is None else _DRAWS):
         yield space.sample(rng)
     if space.size is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -44,10 +45,10 @@ class Embedding:
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Embedded points, shape ``(n, embedded)``."""
         columns = []
-        for column, count in enumerate(self.levels):
-            values = points[:, column]
+        for place, count in enumerate(self.levels):
+            values = points[:, place]
             if count:
-                index = np.minimum((values * count).astype(int), count - 1)
+                index = np.clip((values * count).astype(int), 0, count - 1)
                 columns.append(np.eye(count)[index] / np.sqrt(2))
             else:
                 columns.append(values[:, None])
@@ -87,33 +88,49 @@ def _squares(a: np.ndarray, b: np.ndarray) -> np.ndarray:
 def fit_kernel(points: np.ndarray, groups: np.ndarray, values: np.ndarray) -> Kernel:
     """The kernel with the highest posterior density for values at embedded points.
 
-    Length scales have the dimension-scaled prior of Hvarfner et al. (2024, arXiv:2402.02746).
+    Length scales have the dimension-scaled prior of Hvarfner et al. (2024, arXiv:2402.02746). The fits to the data
+    seen last are remembered: a search asks for the same one again until it has learned more.
     """
+    points, values = np.ascontiguousarray(points, dtype=float), np.ascontiguousarray(values, dtype=float)
+    scales, share = _fitted(points.tobytes(), values.tobytes(), tuple(groups.tolist()))
+    return Kernel(np.array(scales), share)
+
+
+@lru_cache(maxsize=64)
+def _fitted(points_bytes: bytes, values_bytes: bytes, group: tuple[int, ...]) -> tuple[tuple[float, ...], float]:
+    from scipy.linalg.lapack import dpotrf, dpotri
     from scipy.optimize import minimize
 
+    values, groups = np.frombuffer(values_bytes), np.array(group, dtype=int)
+    points = np.frombuffer(points_bytes).reshape(len(values), len(group))
     count = int(groups.max()) + 1 if len(groups) else 0
+    n = len(values)
     y = (values - values.mean()) / max(float(values.std()), 1e-9)
     used = np.unique(groups)
-    squares = np.stack([_squares(points[:, groups == g], points[:, groups == g]) for g in used])
+    squares = np.stack([_squares(points[:, groups == g], points[:, groups == g]).ravel() for g in used])
     centre = np.log(0.5) + 0.5 * np.log(max(len(used), 1))
+    diagonal = np.arange(n) * (n + 1)
 
     def loss(theta: np.ndarray) -> tuple[float, np.ndarray]:
         logs, logit = theta[:-1], theta[-1]
         share = 1 / (1 + np.exp(-logit))
-        scaled = squares * np.exp(-2 * logs)[:, None, None]
-        r = _ROOT5 * np.sqrt(scaled.sum(0))
+        weights = np.exp(-2 * logs)
+        r = _ROOT5 * np.sqrt(weights @ squares)
         decay = np.exp(-r)
-        correlation = (1 + r + r**2 / 3) * decay
-        K = share * correlation + (1 - share + _JITTER) * np.eye(len(y))
-        inverse = np.linalg.inv(K)
+        rough = (1 + r) * decay
+        correlation = rough + r * r * decay / 3
+        K = share * correlation
+        K[diagonal] = 1 + _JITTER
+        factor, failed = dpotrf(K.reshape(n, n), lower=1)
+        if failed:
+            return 1e10, np.zeros_like(theta)
+        logdet = 2 * np.log(factor.ravel()[diagonal]).sum()
+        inverse = _whole(dpotri(factor, lower=1)[0])
         alpha = inverse @ y
-        logdet = np.linalg.slogdet(K)[1]
-        outer = inverse - np.outer(alpha, alpha)
-        # dK/dlog(scale) = share * 5/3 * (1 + r) * exp(-r) * squared distance / scale**2
-        inner = outer * (share * 5 / 3 * (1 + r) * decay)
+        outer = (inverse - np.outer(alpha, alpha)).ravel()
         gradient = np.append(
-            0.5 * np.einsum("ij,gij->g", inner, scaled),
-            0.5 * share * (1 - share) * (outer * (correlation - np.eye(len(y)))).sum(),
+            0.5 * (squares @ (outer * rough)) * weights * (share * 5 / 3),
+            0.5 * share * (1 - share) * (outer @ correlation - outer[diagonal].sum()),
         )
         prior = 0.5 * np.square(logs - centre).sum() / 1.5 + 0.5 * (logit - 1.5) ** 2 / 4
         gradient[:-1] += (logs - centre) / 1.5
@@ -125,7 +142,19 @@ def fit_kernel(points: np.ndarray, groups: np.ndarray, values: np.ndarray) -> Ke
     best = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds, options={"maxiter": 25}).x
     scales = np.ones(count)
     scales[used] = np.exp(best[:-1])
-    return Kernel(scales[groups], float(1 / (1 + np.exp(-best[-1]))))
+    return tuple(scales[groups].tolist()), float(1 / (1 + np.exp(-best[-1])))
+
+
+def _inverse_of(covariance: np.ndarray) -> np.ndarray:
+    from scipy.linalg.lapack import dpotrf, dpotri
+
+    factor, failed = dpotrf(covariance, lower=1)
+    return np.linalg.pinv(covariance) if failed else _whole(dpotri(factor, lower=1)[0])
+
+
+def _whole(lower: np.ndarray) -> np.ndarray:
+    """A symmetric matrix from its lower triangle."""
+    return np.asarray(np.tril(lower) + np.tril(lower, -1).T)
 
 
 @dataclass(frozen=True)
@@ -145,10 +174,15 @@ class Process:
     _weights: np.ndarray
 
     @classmethod
-    def seeing(cls, kernel: Kernel, points: np.ndarray, values: np.ndarray) -> Process:
-        """The process given values, shape ``(n,)``, at embedded points; its mean is their generalised average."""
-        covariance = kernel.share * kernel(points, points) + (1 - kernel.share + _JITTER) * np.eye(len(points))
-        inverse = np.linalg.inv(covariance)
+    def seeing(cls, kernel: Kernel, points: np.ndarray, values: np.ndarray, *, sure: int = 0) -> Process:
+        """The process given values, shape ``(n,)``, at embedded points; its mean is their generalised average.
+
+        The last ``sure`` values are taken to be free of noise.
+        """
+        noise = np.full(len(points), 1 - kernel.share + _JITTER)
+        noise[len(points) - sure :] = _JITTER
+        covariance = kernel.share * kernel(points, points) + np.diag(noise)
+        inverse = _inverse_of(covariance)
         rows = inverse.sum(axis=1)
         mean = float(rows @ values / rows.sum())
         return cls(kernel, points, mean, inverse, inverse @ (values - mean))

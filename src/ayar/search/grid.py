@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import Known, allowed, below, searched
+from ayar.search.fresh import Known, allowed, golden_order, searched
 
 
 @dataclass(frozen=True)
@@ -29,7 +26,7 @@ class Grid:
         """The next ``n`` of the grid; see ``Searcher``."""
         space, n = problem.space, allowed(problem, history, n)
         grid = space.grid() if space.size is not None else space.grid(self.points)
-        start, stride = _order(grid.size, problem.seed)
+        start, stride = golden_order(grid.size, problem.seed)
         known = Known(history)
         proposals: list[Proposal] = []
         # Those before `first` have most likely been proposed; they come last, in case they have not.
@@ -42,11 +39,3 @@ class Grid:
                 known.add(config)
                 proposals.append(Proposal(config, problem.horizon))
         return proposals
-
-
-def _order(size: int, seed: int) -> tuple[int, int]:
-    """A first number below ``size``, and a stride that visits every number once before it comes back."""
-    stride = size * 618_033_989 // 10**9 or 1  # in whole numbers: a grid may have more points than a float can count
-    while math.gcd(stride, size) != 1:
-        stride += 1
-    return below(size, np.random.default_rng(seed)), stride

@@ -6,7 +6,6 @@ import math
 from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
-from functools import partial
 from itertools import islice
 from operator import attrgetter
 from typing import Any
@@ -68,45 +67,51 @@ class Halving:
         if not problem.sliceable or len(rungs) == 1:
             return self.base.propose(problem, history, n)
         facts = column(history, FACTS)
-        data = facts["data"]
-        losses = column(history, LossesAt(rungs))
-        waiting = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH)
-        losses = np.where(data[:, None], losses, np.nan)
-        promoted = partial(self._promotions, losses, waiting & data, problem.horizon)
-        proposals = [self._continued(history, place, stop) for place, stop in islice(promoted(math.floor), n)]
+        places = np.flatnonzero(facts["data"])
+        losses, may_go_on = column(history, LossesAt(rungs))[places], waiting(facts)[places]
+
+        def promoted(rounded: Callable[[float], int]) -> Iterator[Proposal]:
+            for row, stop in promotions(losses, may_go_on, rungs, self.eta, rounded):
+                trial = history[int(places[row])]
+                yield Proposal(trial.config, stop, trial.id)
+
+        proposals = [*islice(promoted(math.floor), n)]
         if len(proposals) < n:
             new = self.base.propose(problem, history, n - len(proposals))
             proposals += [replace(proposal, stop_step=rungs[0]) for proposal in new]
         if len(proposals) < n:
             known = {proposal.trial for proposal in proposals}
-            more = (self._continued(history, place, stop) for place, stop in promoted(math.ceil))
-            proposals += islice((p for p in more if p.trial not in known), n - len(proposals))
+            more = (proposal for proposal in promoted(math.ceil) if proposal.trial not in known)
+            proposals += islice(more, n - len(proposals))
         return proposals
 
-    def _promotions(
-        self, losses: np.ndarray, waiting: np.ndarray, horizon: int, rounded: Callable[[float], int]
-    ) -> Iterator[tuple[int, int]]:
-        """Places in the history with the rung to go to, of the best at each rung, the highest rung first.
 
-        ``losses`` has the shape ``(n, rungs)``; ``waiting`` says who may be continued: what was tried by hand is
-        evidence, but stays where it is. ``rounded`` makes a share a number of trials.
-        """
-        rungs = self.rungs(horizon)
-        heights = (~np.isnan(losses)).sum(axis=1)  # rungs reached
-        for level in range(len(rungs) - 2, -1, -1):
-            # those that did not get here, NaN, come last
-            order = losses[:, level].argsort(kind="stable")
-            quota = rounded(int((heights > level).sum()) / self.eta)
-            best = order[:quota]
-            for place in best[(heights[best] == level + 1) & waiting[best]].tolist():
-                yield place, rungs[level + 1]
-        # Interrupted before the first rung: nobody can tell yet what they are worth.
-        for place in np.flatnonzero((heights == 0) & waiting).tolist():
-            yield place, rungs[0]
+def waiting(facts: np.ndarray) -> np.ndarray:
+    """Whether the search may continue each trial. What was tried by hand is evidence, but stays where it is."""
+    return np.asarray((facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH))
 
-    @staticmethod
-    def _continued(history: Sequence[Trial], place: int, stop_step: int) -> Proposal:
-        return Proposal(history[place].config, stop_step, history[place].id)
+
+def promotions(
+    losses: np.ndarray, may_go_on: np.ndarray, rungs: Sequence[int], eta: int, rounded: Callable[[float], int]
+) -> Iterator[tuple[int, int]]:
+    """Who is continued and up to which step: the best one of ``eta`` at each rung, the highest rung first.
+
+    Args:
+        losses: Of trials at rungs, shape ``(n, rungs)``, as ``LossesAt`` gives them.
+        may_go_on: Who may be continued, shape ``(n,)``.
+        rungs: Steps at which trials are compared, the horizon last.
+        eta: One of how many is continued.
+        rounded: Makes a share a number of trials.
+    """
+    heights = (~np.isnan(losses)).sum(axis=1)  # rungs reached
+    for level in range(len(rungs) - 2, -1, -1):
+        quota = rounded(int((heights > level).sum()) / eta)
+        best = losses[:, level].argsort(kind="stable")[:quota]  # those that did not get here, NaN, come last
+        for row in best[(heights[best] == level + 1) & may_go_on[best]].tolist():
+            yield row, rungs[level + 1]
+    # Interrupted before the first rung: nobody can tell yet what they are worth.
+    for row in np.flatnonzero((heights == 0) & may_go_on).tolist():
+        yield row, rungs[0]
 
 
 @dataclass(frozen=True)

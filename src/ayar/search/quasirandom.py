@@ -9,7 +9,7 @@ import numpy as np
 
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import allowed, propose_fresh, searched
+from ayar.search.fresh import allowed, golden_order, propose_fresh, searched
 from ayar.search.random_search import Random
 
 _MOST_DIMENSIONS = 21201  # as far as the direction numbers of Joe & Kuo (2008) go
@@ -20,7 +20,8 @@ class QuasiRandom:
     """The Sobol sequence, scrambled with the study's seed (Owen, 1998), after the default.
 
     Covers the space more evenly than random search and is as easy to run in parallel. Beyond 21201 dimensions,
-    where the sequence ends, it is random search.
+    where the sequence ends, it is random search. Candidates are sorted and strided over by the golden section: the
+    nearest one to each point would favour those that stand alone.
     """
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
@@ -28,6 +29,11 @@ class QuasiRandom:
         if not 1 <= problem.space.dimensions <= _MOST_DIMENSIONS:
             return Random().propose(problem, history, n)
         start, n = searched(history), allowed(problem, history, n)
+        if (candidates := problem.space.candidates) is not None:
+            order = np.lexsort(np.asarray(problem.space.candidate_points).T[::-1])
+            first, stride = golden_order(len(order), problem.seed)
+            places = [order[(first + index * stride) % len(order)] for index in range(start, start + n)]
+            return propose_fresh(problem, history, [candidates[place] for place in places])
         # The default stands before the sequence; without its first point the sequence would lose its balance.
         numbers = [max(index - 1, 0) for index in range(start, start + n)]
         points = _sobol(problem.space.dimensions, problem.seed, numbers)

@@ -48,6 +48,7 @@ from ayar.space.hyperparameters import (
     plain,
     same,
 )
+from ayar.space.snapping import snapped
 from ayar.space.words import closest, from_words, scale_in_words, speaking_of, to_words, values_in_words
 
 _MOST_BRANCHES = 10_000  # values of a hyperparameter that others depend on
@@ -309,6 +310,19 @@ class Space:
             else:
                 config[name] = entry.from_unit(clipped[self._places[name].start])
         return config
+
+    def snap(self, points: np.ndarray) -> np.ndarray:
+        """Points as the configurations there lie in the cube, shape ``(n, dimensions)``.
+
+        ``encode(decode(point))`` for each point, up to round-off. Where there are candidates: the nearest one's.
+        """
+        if (candidates := self.candidate_points) is not None:
+            return np.array([candidates[int(((candidates - point) ** 2).sum(axis=1).argmin())] for point in points])
+        return snapped(self._entries, self._places, points)[0]
+
+    def active(self, points: np.ndarray) -> np.ndarray:
+        """Which coordinates of points count in the configurations there, booleans of shape ``(n, dimensions)``."""
+        return snapped(self._entries, self._places, points)[1]
 
     @cached_property
     def candidate_points(self) -> np.ndarray | None:
