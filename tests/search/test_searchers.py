@@ -20,7 +20,17 @@ def started(history):
 
 
 def test_the_names_of_the_searchers():
-    assert sorted(SEARCHERS) == ["auto", "bayesian", "grid", "halving", "hyperband", "quasirandom", "random", "tpe"]
+    assert sorted(SEARCHERS) == [
+        "auto",
+        "bayesian",
+        "cmaes",
+        "grid",
+        "halving",
+        "hyperband",
+        "quasirandom",
+        "random",
+        "tpe",
+    ]
 
 
 def test_a_grid_over_a_continuum_has_five_points_on_each_axis():

@@ -7,6 +7,7 @@ from ayar.errors import SpaceError
 from ayar.search.auto import Auto
 from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
 from ayar.search.bayesian import Bayesian
+from ayar.search.evolution import CmaEs
 from ayar.search.grid import Grid
 from ayar.search.halving import Halving
 from ayar.search.hyperband import Hyperband
@@ -18,6 +19,7 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
     {
         "auto": Auto,
         "bayesian": Bayesian,
+        "cmaes": CmaEs,
         "grid": Grid,
         "halving": Halving,
         "hyperband": Hyperband,
@@ -45,6 +47,7 @@ __all__ = [
     "SEARCH_DATA",
     "Auto",
     "Bayesian",
+    "CmaEs",
     "Grid",
     "Halving",
     "Hyperband",
