@@ -16,6 +16,7 @@ FLOORS = (
     "seeds",
     "records",
     "stats",
+    "goals",
     "space",
     "curves",
     "search",

@@ -20,17 +20,9 @@ def started(history):
 
 
 def test_the_names_of_the_searchers():
-    assert sorted(SEARCHERS) == [
-        "auto",
-        "bayesian",
-        "cmaes",
-        "grid",
-        "halving",
-        "hyperband",
-        "quasirandom",
-        "random",
-        "tpe",
-    ]
+    names = "auto bayesian cmaes grid halving hyperband pareto quasirandom random tpe"
+
+    assert " ".join(sorted(SEARCHERS)) == names
 
 
 def test_a_grid_over_a_continuum_has_five_points_on_each_axis():

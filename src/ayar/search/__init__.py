@@ -11,6 +11,7 @@ from ayar.search.evolution import CmaEs
 from ayar.search.grid import Grid
 from ayar.search.halving import Halving
 from ayar.search.hyperband import Hyperband
+from ayar.search.pareto import Pareto
 from ayar.search.quasirandom import QuasiRandom
 from ayar.search.random_search import Random
 from ayar.search.tpe import Tpe
@@ -23,6 +24,7 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
         "grid": Grid,
         "halving": Halving,
         "hyperband": Hyperband,
+        "pareto": Pareto,
         "quasirandom": QuasiRandom,
         "random": Random,
         "tpe": Tpe,
@@ -51,6 +53,7 @@ __all__ = [
     "Grid",
     "Halving",
     "Hyperband",
+    "Pareto",
     "Problem",
     "Proposal",
     "QuasiRandom",

@@ -10,6 +10,7 @@ from ayar.search.base import Problem, Proposal, Searcher
 from ayar.search.bayesian import Bayesian
 from ayar.search.grid import Grid
 from ayar.search.halving import Halving
+from ayar.search.pareto import Pareto
 
 _FEW = 30  # configurations that are simply all tried
 _FEW_LONG = 9  # the same, where halving could save most of the steps
@@ -22,6 +23,7 @@ class Auto:
     ===================================================================  ===============================
     the problem                                                          the searcher
     ===================================================================  ===============================
+    several objectives                                                   ``Pareto``
     at most 9 configurations; at most 30 if trainings cannot be sliced   ``Grid``: all of them in full
     trainings can be sliced, horizon 3 or more                           ``Halving`` on ``QuasiRandom``
     anything else                                                        ``Bayesian``
@@ -32,6 +34,8 @@ class Auto:
         """The searcher for this problem."""
         can_halve = problem.sliceable and problem.horizon >= 3
         size = problem.space.size
+        if len(problem.objectives) > 1:
+            return Pareto()
         if size is not None and size <= (_FEW_LONG if can_halve else _FEW):
             return Grid()
         return Halving() if can_halve else Bayesian()

@@ -19,7 +19,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ayar.records import Configuration, Trial
+from ayar.goals import Constraint
+from ayar.records import Configuration, Metric, Trial
 from ayar.seeds import Purpose
 from ayar.space import Space
 
@@ -38,6 +39,8 @@ class Problem:
         sliceable: Whether a training can be stopped before the horizon and continued later.
         max_trials: No new trial is proposed once the history holds so many search trials; the space then counts
             as exhausted. None: no limit.
+        objectives: What is to be made small or large, the metric that losses come from first; empty where it is alone.
+        constraints: Limits that the recommended configuration has to keep.
     """
 
     space: Space
@@ -45,6 +48,8 @@ class Problem:
     seed: int = 0
     sliceable: bool = True
     max_trials: int | None = None
+    objectives: tuple[Metric, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

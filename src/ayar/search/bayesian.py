@@ -8,11 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from ayar.goals import Excesses
 from ayar.records import Configuration, Trial
 from ayar.search.base import Problem, Proposal
 from ayar.search.evidence import Evidence, spread, telling, warped
 from ayar.search.fresh import propose_each, searched
 from ayar.search.gaussian_process import Embedding, Kernel, Process, fit_kernel
+from ayar.search.history import column
 from ayar.search.pool import near, pool
 from ayar.search.quasirandom import QuasiRandom
 from ayar.space import Space
@@ -32,7 +34,8 @@ class Bayesian:
     The process sees the losses on a log scale that is finest near the best; no outlier pulls at it. Failed and
     diverged trials are the worst. Outstanding ones count as what the process fears of them, which keeps workers apart.
     Beyond some hundred trials it sees the best and a part of the others, so that a move takes the same time however
-    many there are.
+    many there are. The expected improvement is weighed by the chance that the limits are kept (Gardner et al., 2014),
+    each of which has a process of its own.
 
     Attributes:
         base: Where the first configurations come from, and every ``explore``-th one later.
@@ -44,12 +47,12 @@ class Bayesian:
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """``n`` new configurations; see ``Searcher``."""
-        if not 1 <= problem.space.dimensions <= _MOST_DIMENSIONS:
+        if not self.models(problem.space):
             return self.base.propose(problem, history, n)
         evidence = Evidence.of(problem, history)
         if len(evidence.told) < _FEWEST:
             return self.base.propose(problem, history, n)
-        model = Model.of(problem.space, evidence)
+        model = Model.of(problem, evidence, history)
         first = searched(history)
         even = self.base.propose(problem, history, n) if -first % self.explore < n else []
 
@@ -59,6 +62,36 @@ class Bayesian:
             return model.guesses(earlier, np.random.default_rng((problem.seed, number, 2)))
 
         return propose_each(problem, history, n, guess)
+
+    @staticmethod
+    def models(space: Space) -> bool:
+        """Whether the space is one that it can make a model of."""
+        return 1 <= space.dimensions <= _MOST_DIMENSIONS
+
+
+@dataclass(frozen=True)
+class Limit:
+    """How likely a limit is kept, by a Gaussian process of what is left until it breaks."""
+
+    process: Process
+    zero: float
+
+    @classmethod
+    def of(cls, embedding: Embedding, points: np.ndarray, excesses: np.ndarray) -> Limit:
+        """From points of the unit cube and what was found there, shape ``(n,)``."""
+        centre, spread_of = float(np.median(excesses)), float(np.abs(excesses - np.median(excesses)).mean()) or 1.0
+        scaled = ((excesses - centre) / spread_of).clip(-4, 4)
+        seen = embedding(points)
+        early = _milestone(len(points))
+        kernel = fit_kernel(seen[:early][-_FITTED:], embedding.groups, scaled[:early][-_FITTED:])
+        return cls(Process.seeing(kernel, seen, scaled), float(np.clip(-centre / spread_of, -4, 4)))
+
+    def log_chance(self, points: np.ndarray) -> np.ndarray:
+        """Logarithm of the chance that it is kept at embedded points, shape ``(m,)``."""
+        from scipy.special import log_ndtr
+
+        mean, variance = self.process.predict(points)
+        return np.asarray(log_ndtr((self.zero - mean) / np.sqrt(variance)))
 
 
 @dataclass(frozen=True)
@@ -70,6 +103,8 @@ class Model:
         scores: What it saw there; less is better.
         outstanding: Points of running trials.
         best: Points of the five best.
+        keeping: Which of ``points`` break no limit.
+        limits: Of what is constrained.
     """
 
     space: Space
@@ -79,11 +114,13 @@ class Model:
     scores: np.ndarray
     outstanding: np.ndarray
     best: np.ndarray
+    keeping: np.ndarray
+    limits: tuple[Limit, ...] = ()
 
     @classmethod
-    def of(cls, space: Space, evidence: Evidence) -> Model:
-        """The model of the evidence in a space."""
-        told, embedding = evidence.told, Embedding.of(space)
+    def of(cls, problem: Problem, evidence: Evidence, history: Sequence[Trial]) -> Model:
+        """The model of the evidence in a history."""
+        space, told, embedding = problem.space, evidence.told, Embedding.of(problem.space)
         # The kernel is fitted anew only at some counts, so that most moves find it remembered.
         early = told[: _milestone(len(told))]
         fitted = early[telling(evidence.losses[early], _FITTED)]
@@ -91,7 +128,16 @@ class Model:
         seen = told[telling(evidence.losses[told], _MODELLED)]
         broken = evidence.broken[spread(len(evidence.broken), _BROKEN)]
         losses = np.concatenate([evidence.losses[seen], np.full(len(broken), np.inf)])
-        points = evidence.points[np.concatenate([seen, broken])]
+        places = np.concatenate([seen, broken])
+        points, keeping = evidence.points[places], ~evidence.violating[places]
+        limits = []
+        if problem.constraints:
+            excesses = column(history, Excesses(problem.constraints))
+            for number in range(len(problem.constraints)):
+                known = told[np.isfinite(excesses[told, number])]
+                known = known[spread(len(known), _MODELLED)]
+                if len(known) >= 2:
+                    limits.append(Limit.of(embedding, evidence.points[known], excesses[known, number]))
         return cls(
             space,
             embedding,
@@ -99,7 +145,9 @@ class Model:
             points,
             warped(losses),
             evidence.points[evidence.outstanding[-_MODELLED:]],
-            points[np.argsort(losses, kind="stable")[:5]],
+            points[np.argsort(np.where(keeping, losses, np.inf), kind="stable")[:5]],
+            keeping,
+            tuple(limits),
         )
 
     def process(self, more: Sequence[Configuration] = ()) -> Process:
@@ -117,11 +165,18 @@ class Model:
     def guesses(self, outstanding: Sequence[Configuration], rng: np.random.Generator) -> Iterator[Configuration]:
         """Configurations, the most promising first."""
         process = self.process(outstanding)
-        best = process.predict(self.embedding(self.points))[0].min()
+        means = process.predict(self.embedding(self.points))[0]
+        best = means[self.keeping].min() if self.keeping.any() else None
 
         def value(points: np.ndarray) -> np.ndarray:
-            mean, variance = process.predict(self.embedding(points))
-            return log_improvement(best - mean, np.sqrt(variance))
+            embedded = self.embedding(points)
+            chances = np.zeros(len(points))
+            for limit in self.limits:
+                chances += limit.log_chance(embedded)
+            if best is None:  # first of all, keep the limits
+                return chances
+            mean, variance = process.predict(embedded)
+            return np.asarray(chances + log_improvement(best - mean, np.sqrt(variance)))
 
         points = pool(self.space, self.best, _POOL, rng)
         values = value(points)

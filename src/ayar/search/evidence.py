@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ayar.goals import Excesses
 from ayar.records import State, Trial
 from ayar.search.base import Problem
 from ayar.search.history import FACTS, PURPOSES, STATES, Points, column
@@ -52,6 +53,7 @@ class Evidence:
         told: Places of the trials that can be compared, in the order in which they were started.
         broken: Places of failed and diverged trials.
         outstanding: Places of running trials that have measured nothing yet.
+        violating: Whether a trial breaks a limit, as far as is known, booleans of shape ``(n,)``.
     """
 
     points: np.ndarray
@@ -59,6 +61,12 @@ class Evidence:
     told: np.ndarray
     broken: np.ndarray
     outstanding: np.ndarray
+    violating: np.ndarray
+
+    @property
+    def judged(self) -> np.ndarray:
+        """The losses of the told trials, infinite where a limit is broken, in the order of ``told``."""
+        return np.where(self.violating[self.told], np.inf, self.losses[self.told])
 
     @classmethod
     def of(cls, problem: Problem, history: Sequence[Trial]) -> Evidence:
@@ -85,7 +93,15 @@ class Evidence:
             sound[steps >= level],
             np.flatnonzero(usable & broken),
             np.flatnonzero(usable & ~measured & (facts["state"] == _RUNNING)),
+            violating(problem, history),
         )
+
+
+def violating(problem: Problem, history: Sequence[Trial]) -> np.ndarray:
+    """Which trials are known to break one of the problem's limits, booleans of shape ``(n,)``."""
+    if not problem.constraints:
+        return np.zeros(len(history), dtype=bool)
+    return np.asarray((column(history, Excesses(problem.constraints)) > 0).any(axis=1))
 
 
 def spread(count: int, most: int) -> np.ndarray:

@@ -59,7 +59,7 @@ def _results(problem: Problem, history: Sequence[Trial]) -> tuple[np.ndarray, np
     facts, evidence = column(history, FACTS), Evidence.of(problem, history)
     losses = np.full(len(facts), np.inf)
     losses[facts["state"] == _RUNNING] = np.nan
-    losses[evidence.told] = evidence.losses[evidence.told]
+    losses[evidence.told] = evidence.judged
     of_search = (facts["purpose"] == _SEARCH) & np.isfinite(evidence.points).all(axis=1)
     return evidence.points[of_search].clip(0, 1), losses[of_search]
 

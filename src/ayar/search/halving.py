@@ -14,6 +14,7 @@ import numpy as np
 
 from ayar.records import State, Trial
 from ayar.search.base import Problem, Proposal, Searcher
+from ayar.search.evidence import violating
 from ayar.search.history import FACTS, PURPOSES, STATES, column
 from ayar.search.quasirandom import QuasiRandom
 from ayar.seeds import Purpose
@@ -68,7 +69,7 @@ class Halving:
             return self.base.propose(problem, history, n)
         facts = column(history, FACTS)
         places = np.flatnonzero(facts["data"])
-        losses, may_go_on = column(history, LossesAt(rungs))[places], waiting(facts)[places]
+        losses, may_go_on = losses_at(problem, history, rungs)[places], waiting(facts)[places]
 
         def promoted(rounded: Callable[[float], int]) -> Iterator[Proposal]:
             for row, stop in promotions(losses, may_go_on, rungs, self.eta, rounded):
@@ -84,6 +85,13 @@ class Halving:
             more = (proposal for proposal in promoted(math.ceil) if proposal.trial not in known)
             proposals += islice(more, n - len(proposals))
         return proposals
+
+
+def losses_at(problem: Problem, history: Sequence[Trial], rungs: tuple[int, ...]) -> np.ndarray:
+    """What ``LossesAt`` says of each trial; one that breaks a limit counts as one that broke."""
+    losses = column(history, LossesAt(rungs))
+    wrong = violating(problem, history)
+    return np.where(wrong[:, None] & ~np.isnan(losses), np.inf, losses) if wrong.any() else losses
 
 
 def waiting(facts: np.ndarray) -> np.ndarray:

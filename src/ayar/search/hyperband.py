@@ -12,7 +12,7 @@ import numpy as np
 from ayar.records import Trial
 from ayar.search.base import Problem, Proposal, Searcher
 from ayar.search.fresh import searched
-from ayar.search.halving import Halving, LossesAt, promotions, waiting
+from ayar.search.halving import Halving, losses_at, promotions, waiting
 from ayar.search.history import FACTS, PURPOSES, column
 from ayar.search.quasirandom import QuasiRandom
 from ayar.seeds import Purpose
@@ -53,7 +53,7 @@ class Hyperband:
         if not problem.sliceable or len(rungs) == 1:
             return self.base.propose(problem, history, n)
         order = self.brackets(len(rungs))
-        found = islice(self._promotions(history, rungs, order, math.floor), n)
+        found = islice(self._promotions(problem, history, rungs, order, math.floor), n)
         proposals = [Proposal(history[place].config, stop, history[place].id) for place, stop in found]
         if len(proposals) < n:
             new = self.base.propose(problem, history, n - len(proposals))
@@ -62,15 +62,20 @@ class Hyperband:
             proposals += [replace(proposal, stop_step=stop) for proposal, stop in zip(new, stops, strict=True)]
         if len(proposals) < n:
             known = {proposal.trial for proposal in proposals}
-            more = self._promotions(history, rungs, order, math.ceil)
+            more = self._promotions(problem, history, rungs, order, math.ceil)
             continued = (Proposal(history[place].config, stop, history[place].id) for place, stop in more)
             proposals += islice((p for p in continued if p.trial not in known), n - len(proposals))
         return proposals
 
     def _promotions(
-        self, history: Sequence[Trial], rungs: tuple[int, ...], order: np.ndarray, rounded: Callable[[float], int]
+        self,
+        problem: Problem,
+        history: Sequence[Trial],
+        rungs: tuple[int, ...],
+        order: np.ndarray,
+        rounded: Callable[[float], int],
     ) -> Iterator[tuple[int, int]]:
-        facts, losses = column(history, FACTS), column(history, LossesAt(rungs))
+        facts, losses = column(history, FACTS), losses_at(problem, history, rungs)
         is_search = facts["purpose"] == _SEARCH
         bracket = np.where(is_search, order[(np.cumsum(is_search) - 1) % len(order)], _ALL_BRACKETS)
         for b in range(len(rungs)):

@@ -30,8 +30,8 @@ class Tpe:
 
     The best tenth of the trials, at most 25, are good. A kernel density over all hyperparameters together is drawn
     from for the good ones; of the draws, the one with the highest ratio of the good density to that of the others is
-    proposed. Failed and diverged trials are bad, and outstanding ones too, which keeps workers apart. A
-    hyperparameter that is inactive in a trial says nothing about its values.
+    proposed. Failed and diverged trials are bad, those that break a limit, and outstanding ones too, which keeps
+    workers apart. A hyperparameter that is inactive in a trial says nothing about its values.
 
     Attributes:
         base: Where the first configurations come from.
@@ -62,7 +62,7 @@ class Tpe:
 
 def _split(evidence: Evidence) -> tuple[np.ndarray, np.ndarray]:
     """Places of the good trials, and of the others or a part of them."""
-    told, losses = evidence.told, evidence.losses[evidence.told]
+    told, losses = evidence.told, evidence.judged
     count = min(math.ceil(0.1 * len(told)), _MOST_GOOD)
     best = np.argpartition(losses, count - 1)[:count] if count < len(told) else np.arange(len(told))
     others = np.concatenate([np.delete(told, best), evidence.broken])
