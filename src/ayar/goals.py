@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ayar.errors import SpaceError
-from ayar.records import Metric, Trial
+from ayar.records import Metric, Trial, config_key
 
 COST = "cost_s"
 """The metric that every trial has: the seconds spent on it."""
@@ -74,6 +74,28 @@ def constraints_of(given: Mapping[str, str] | Sequence[str] | None) -> tuple[Con
     return tuple(Constraint.parse(text) for text in ([given] if isinstance(given, str) else given or ()))
 
 
+def objectives_of(minimize: str | Sequence[str] | None, maximize: str | Sequence[str] | None) -> tuple[Metric, ...]:
+    """What is to be made good, as a study takes it: one metric, or lists of them, those to minimise first.
+
+    >>> objectives_of(["valid_error", "seconds"], None)
+    (Metric(name='valid_error', maximize=False), Metric(name='seconds', maximize=False))
+
+    Raises:
+        SpaceError: Two single metrics are given, or one of several twice.
+    """
+    if isinstance(minimize, str) and isinstance(maximize, str):
+        raise SpaceError(
+            f"Give minimize={minimize!r} or maximize={maximize!r}, not both; for both at once write "
+            f"minimize=[{minimize!r}], maximize=[{maximize!r}]."
+        )
+    down, up = ([given] if isinstance(given, str) else [*(given or ())] for given in (minimize, maximize))
+    names = [*down, *up]
+    for name in names:
+        if names.count(name) > 1:
+            raise SpaceError(f"The metric {name!r} is named twice among the objectives: leave one out.")
+    return tuple(Metric(name, maximize=place >= len(down)) for place, name in enumerate(names))
+
+
 def value_of(trial: Trial, metric: str) -> float:
     """What a metric came to where the trial was last measured; NaN where it never was."""
     values = (m.metrics[metric] for m in reversed(trial.curve.measurements) if metric in m.metrics and m.step > 0)
@@ -115,6 +137,14 @@ class Excesses:
 def keeps(trial: Trial, constraints: Sequence[Constraint]) -> bool:
     """Whether no limit is known to be broken."""
     return not any(constraint.excess(value_of(trial, constraint.metric)) > 0 for constraint in constraints)
+
+
+def eligible(trials: Sequence[Trial], constraints: Sequence[Constraint]) -> list[Trial]:
+    """The trials of configurations of which none is known to break a limit."""
+    if not constraints:
+        return list(trials)
+    wrong = {config_key(trial.config) for trial in trials if not keeps(trial, constraints)}
+    return [trial for trial in trials if config_key(trial.config) not in wrong]
 
 
 def undominated(losses: np.ndarray) -> np.ndarray:

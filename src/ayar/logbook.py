@@ -123,7 +123,11 @@ class Logbook:
         if move.trial in self._pages.lost:
             raise ClaimLost(move.trial)
         trial = self.history.numbered(move.trial)
-        if trial is None or trial.seed != move.seed or config_key(trial.config) != config_key(move.config):
+        if (
+            trial is None
+            or trial.seed != move.seed
+            or config_key(trial.config) != config_key(self.history.seen(move.config))
+        ):
             raise MoveError(
                 f"The study has no trial {move.trial} with this move's configuration and seed. "
                 "Tell a move that ask() gave."

@@ -29,6 +29,7 @@ from ayar.errors import (
     ObjectiveError,
     SpaceError,
 )
+from ayar.goals import constraints_of, eligible, front, objectives_of
 from ayar.interrupt import Interrupt
 from ayar.intuition.findings import findings
 from ayar.intuition.importance import importance
@@ -55,8 +56,12 @@ from ayar.search.advised import Doctor
 from ayar.search.base import SEARCH_DATA, Problem
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
+from ayar.space.change import aged, check_change
 from ayar.tuning import Budget, Tuning, ask
 from ayar.winner import Plan, choose, finalised, plan_confirmation, ranked, score, standings
+
+SPACE_CHANGED = "space changed"
+"""The kind of the notes that changes of a study's space are."""
 
 
 class Study:
@@ -65,12 +70,13 @@ class Study:
     Args:
         store: The ledger: a path to an SQLite file, made where there is none. None keeps everything in memory.
         space: What is searched. May be left out where the ledger holds the study.
-        minimize: Name of the metric to minimise; or
-        maximize: of the one to maximise.
+        minimize: Name of the metric to minimise, or names of several; or
+        maximize: of those to maximise. Of several the first is the loss on every curve, see ``front``.
         horizon: The largest step. Defaults to the space's ``iterations``, else to 1: final values only.
         searcher: A name in ``ayar.search.SEARCHERS``; by default ``"auto"``.
         seed: Every random choice of the study derives from it; by default 0.
         name: The study's name in the ledger, where it holds several; by default ``"main"``.
+        constraints: Limits to keep, by metric: ``{"latency_ms": "<= 5"}``.
 
     Raises:
         SpaceError: A new study lacks its space or metric, or a known one is given others than it has.
@@ -89,23 +95,24 @@ class Study:
         store: str | Path | None = None,
         *,
         space: Space | None = None,
-        minimize: str | None = None,
-        maximize: str | None = None,
+        minimize: str | Sequence[str] | None = None,
+        maximize: str | Sequence[str] | None = None,
         horizon: int | None = None,
         searcher: str | None = None,
         seed: int | None = None,
         name: str | None = None,
+        constraints: Mapping[str, str] | Sequence[str] | None = None,
     ) -> None:
-        if minimize is not None and maximize is not None:
-            raise SpaceError(f"Give minimize={minimize!r} or maximize={maximize!r}, not both.")
-        metric = minimize or maximize
+        objectives, limits = objectives_of(minimize, maximize), constraints_of(constraints)
         given = {
             "space": None if space is None else space.to_dict(),
-            "metric": metric,
-            "maximize": None if metric is None else maximize is not None,
+            "metric": objectives[0].name if objectives else None,
+            "maximize": objectives[0].maximize if objectives else None,
             "horizon": horizon,
             "searcher": searcher,
             "seed": seed,
+            "objectives": [[each.name, each.maximize] for each in objectives] if len(objectives) > 1 else None,
+            "constraints": [str(limit) for limit in limits] or None,
         }
         self.store = store
         self._ledger = Ledger.open(store, create=space is not None)
@@ -116,12 +123,17 @@ class Study:
             raise
         self.spec: dict[str, Any] = spec
         self.space = space if space is not None else Space.from_dict(spec["space"])
+        self.objectives = tuple(Metric(*each) for each in spec.get("objectives") or ())
+        self.constraints = constraints_of(spec.get("constraints"))
         self.horizon: int = spec["horizon"]
         self.seed: int = spec["seed"]
         self.searcher: str = spec["searcher"]
         self._metric = Metric(spec["metric"], spec["maximize"])
         self._searcher = searcher_named(self.searcher)
         self._book = Logbook(self._ledger, self._id, self._metric, self.horizon)
+        self._changed = False
+        if changes := self.notes(SPACE_CHANGED):
+            self._live_in(self.space, was_of(changes))
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 
     def __enter__(self) -> Self:
@@ -158,7 +170,7 @@ class Study:
         a trial that diverges is not continued.
         """
         heeded = Doctor.named(doctor)
-        problem = Problem(self.space, self.horizon, self.seed)
+        problem = self._problem()
         return ask(self._book, heeded.beside(self._searcher), problem, n, stops=heeded.stops)
 
     def outstanding(self) -> list[Move]:
@@ -224,6 +236,34 @@ class Study:
         self._book.tell(move, rows, error=error, ended=ended)
         return self._book.trials[move.trial]
 
+    def change_space(self, space: Space, was: Mapping[str, Any] | None = None) -> None:
+        """Go on in another space: wider, narrower, with more choices or other hyperparameters.
+
+        Trials until now stay and are used as far as the new space has a place for them. The change is written down.
+
+        Args:
+            space: The space from now on.
+            was: For each hyperparameter that is new: the value that trials until now had.
+
+        Raises:
+            SpaceError: A new hyperparameter lacks that value, or ``iterations`` would change the horizon.
+        """
+        if space == self.space:
+            return
+        was = dict(was or {})
+        check_change(self.space, space, was)
+        words = space.to_dict()
+        if "iterations" in self.space and _horizon(words.get("iterations")) != self.horizon:
+            raise SpaceError(
+                f"The horizon of study {self.name!r} stays {self.horizon} steps: keep iterations as it is."
+            )
+        self.note(SPACE_CHANGED, {"space": words, "was": was})
+        self._live_in(space, was_of(self.notes(SPACE_CHANGED)))
+
+    def _live_in(self, space: Space, was: Mapping[str, Any]) -> None:
+        self.space, self._changed = space, True
+        self._book.history.see(partial(aged, space, was))
+
     # -- what is known -----------------------------------------------------------------------------------------
 
     def trials(self) -> list[Trial]:
@@ -237,17 +277,25 @@ class Study:
         Raises:
             NotInLedger: No trial has a finite loss yet.
         """
-        order = ranked(self.trials())
+        order = ranked(self._eligible())
         if not order:
-            raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric} yet. Tune first.")
+            limits = f" that keeps {' and '.join(map(str, self.constraints))}" if self.constraints else ""
+            raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric}{limits} yet. Tune first.")
         return order[0]
+
+    def front(self) -> list[Trial]:
+        """Of several objectives: the trials that no other one beats in all of them, by the first one.
+
+        Whole trainings that keep the constraints. Like every score of a search, theirs are optimistic.
+        """
+        return front(self._eligible(), self.objectives or (self._metric,), self.constraints)
 
     def winner(self) -> Winner | None:
         """The configuration chosen so far, each score with its kind and interval; None before any measurement."""
         taken = self.notes("adopted")
         winner = adopted([*self.notes("confirmation"), *taken], self.trials(), self._metric) if taken else None
         if winner is None:
-            winner = choose(self.trials(), self._metric, self.space.default())
+            winner = choose(self._eligible(), self._metric, self.space.default())
         openings = self.notes("test opened")
         if winner is None or not openings or openings[-1].body["config"] != winner.config:
             return winner
@@ -290,7 +338,7 @@ class Study:
         """
         config = self.space.complete(values, outside=True)
         seed = trial_seed(self.seed, Purpose.ATTEMPT, 0)
-        with self._tuning(objective, Problem(self.space, self.horizon, self.seed), workers=0) as tuning:
+        with self._tuning(objective, self._problem(), workers=0) as tuning:
             tuning.train([(config, seed, Purpose.ATTEMPT, self.horizon)], phase="attempt")
         trial = self._book.of(config, seed)
         assert trial is not None
@@ -320,7 +368,7 @@ class Study:
         is_longer = any(name in ROLES["iterations"] for name in move.changes)
         is_whole = is_longer or before.state not in (State.PAUSED, State.COMPLETED)
         stop_step = self.horizon if is_whole else before.curve.last_step
-        with self._tuning(objective, Problem(self.space, self.horizon, self.seed), 0) as tuning:
+        with self._tuning(objective, self._problem(), 0) as tuning:
             tuning.train([(config, before.seed, Purpose.ATTEMPT, stop_step)], phase="attempt")
         after = self._book.of(config, before.seed)
         assert after is not None
@@ -367,19 +415,20 @@ class Study:
             ObjectiveError: The objective can't be used; what was recorded stays.
             KeyboardInterrupt: After Ctrl-C, once the running steps have ended and are recorded; a second one at once.
         """
-        budget = Budget(minutes, trials, steps, confirm)
+        # Fresh seeds confirm one winner; of several objectives there is none.
+        budget = Budget(minutes, trials, steps, 0.0 if self.objectives else confirm)
         if minutes is trials is steps is None and self.space.size is None:
             raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
         at_most, listens = _at_most(lanes), Doctor.named(doctor)
         crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
         busy = max(crew.count, 1)
-        problem = Problem(self.space, self.horizon, self.seed, self._sliceable(objective), trials)
+        problem = self._problem(sliceable=self._sliceable(objective), max_trials=trials)
         known = len(self.trials())
         with self._tuning(objective, problem, crew, at_most, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
                 tuning.heed(listens).search(budget, busy, settled=lambda: self._plan(budget) is not None)
-            if confirm and not tuning.interrupt.asked and ranked(self.trials()):
+            if budget.confirm and not tuning.interrupt.asked and ranked(self._eligible()):
                 tuning.confirm(plan or self._settled(budget, busy))
             self._note_lanes(tuning.pool, lanes, say=progress)
         if len(self.trials()) > known or not self.notes(PRINT):
@@ -433,7 +482,7 @@ class Study:
         begun = self._begin_recheck(course, world.fingerprint)
         if progress:
             print(textwrap.fill(course.sentence, 79), file=sys.stderr)
-        problem = Problem(self.space, self.horizon, self.seed)
+        problem = self._problem()
         with self._tuning(objective, problem, workers, None, progress=progress) as tuning:
             found = run(course, partial(tuning.train_arms, begun.body["first"]), before, begun.body["fingerprint"])
         self.note("recheck", {"begun": begun.id, "imported": config is not None, **found.to_dict()})
@@ -517,6 +566,17 @@ class Study:
             weakref.finalize(self, self._temporary.cleanup)
         return Path(self._temporary.name)
 
+    def _problem(self, **more: Any) -> Problem:
+        problem = Problem(self.space, self.horizon, self.seed, **more)
+        return replace(problem, objectives=self.objectives, constraints=self.constraints)
+
+    def _eligible(self) -> list[Trial]:
+        """The trials that may win: those that keep the constraints, inside the space as it is now."""
+        trials = eligible(self.trials(), self.constraints)
+        if not self._changed:
+            return trials
+        return [t for t in trials if t.purpose is not Purpose.SEARCH or self.space.contains(t.config)]
+
     def _plan(self, budget: Budget) -> Plan | None:
         """The confirmation that an earlier tuning with this very budget began: its search is over."""
         for note in reversed(self.notes("confirmation")):
@@ -531,7 +591,7 @@ class Study:
             plan = self._plan(budget)
             if plan is None:
                 rounds = budget.confirm_rounds(self.trials(), self.horizon, workers)
-                plan = plan_confirmation(self.trials(), rounds, workers)
+                plan = plan_confirmation(self._eligible(), rounds, workers)
                 self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
         return plan
 
@@ -561,7 +621,7 @@ class Study:
                 f"The test set was opened {count - 1} time(s) before. Each look makes its score more optimistic: "
                 "give a reason= to look again; it will be shown in every report."
             )
-        place = standings(self.trials())[0]
+        place = standings(self._eligible())[0]
         values = [read(self.folder / str(t.id)) for t in finalised(self.trials(), place)]
         body = {
             "purpose": purpose,
@@ -604,6 +664,9 @@ class Study:
             "notes": openings,
             "history": timeline([note for kind in HISTORY for note in self.notes(kind)]),
             "store": None if self.store is None else str(self.store),
+            "objectives": self.objectives,
+            "constraints": self.constraints,
+            "front": tuple(self.front()) if self.objectives else (),
         }
         return Story(**{**known, **more})
 
@@ -639,13 +702,20 @@ def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> 
     known = [row.name for row in ledger.studies()]
     if known and (name is None or name in known):
         row = ledger.find_study(name)
+        changes = ledger.notes(row.id, SPACE_CHANGED)
+        spec = {**row.spec, "space": changes[-1].body["space"]} if changes else row.spec
         for key, value in given.items():
-            if value is not None and value != row.spec[key]:
-                raise SpaceError(
-                    f"Study {row.name!r} in {ledger.where} was made with {key}={_short(row.spec[key])}, now "
-                    f"{key}={_short(value)} is given. Leave it out to go on, or give a new name= or store."
+            if value is not None and value != spec.get(key):
+                way = (
+                    "take the new space with study.change_space(space) or --change-space"
+                    if key == "space"
+                    else "leave it out"
                 )
-        return row.id, row.name, row.spec
+                raise SpaceError(
+                    f"Study {row.name!r} in {ledger.where} was made with {key}={_short(spec.get(key))}, now "
+                    f"{key}={_short(value)} is given. To go on, {way}; or give a new name= or store."
+                )
+        return row.id, row.name, spec
     if given["space"] is None or given["metric"] is None:
         held = f"holds {', '.join(known)}" if known else "is new"
         raise SpaceError(
@@ -654,7 +724,7 @@ def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> 
         )
     iterations = given["space"].get("iterations")
     spec = {
-        **given,
+        **{key: value for key, value in given.items() if value is not None or key not in ("objectives", "constraints")},
         "horizon": _horizon(iterations) if given["horizon"] is None else given["horizon"],
         "searcher": given["searcher"] or "auto",
         "seed": given["seed"] or 0,
@@ -668,6 +738,11 @@ def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> 
         if not any(row.name == (name or "main") for row in ledger.studies()):
             raise
     return _find_or_create(ledger, name, given)
+
+
+def was_of(changes: Sequence[Note]) -> dict[str, Any]:
+    """What hyperparameters were before they came into the space, by all of its changes."""
+    return {name: value for change in changes for name, value in change.body["was"].items()}
 
 
 def _horizon(iterations: Any) -> int:

@@ -12,6 +12,7 @@ from pathlib import Path
 from ayar.checkpoints import that_fit
 from ayar.curves.stopping import diverges
 from ayar.errors import BudgetError, ClaimLost, ObjectiveError
+from ayar.goals import eligible
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
@@ -201,7 +202,7 @@ class Tuning:
             ],
             phase="re-rank",
         )
-        places = standings(self.book.trials)
+        places = standings(eligible(self.book.trials, self.problem.constraints))
         if self.interrupt.asked or not places or not math.isfinite(places[0].mean):
             return
         compared = others(places, default).values() if plan.compares else ()

@@ -95,8 +95,15 @@ def parser() -> argparse.ArgumentParser:
         help="stop trials that diverge, try the moves their curves advise, both (listen), or off (default: listen)",
     )
     tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
-    tune.add_argument("--minimize", metavar="METRIC", help="of a training of yours: the metric to minimise")
-    tune.add_argument("--maximize", metavar="METRIC", help="of a training of yours: the metric to maximise")
+    for verb in ("minimize", "maximize"):
+        tune.add_argument(
+            f"--{verb}", metavar="METRIC", action="append", help=f"a metric to {verb}; again for several at once"
+        )
+    tune.add_argument("--constraint", metavar="LIMIT", action="append", help="a limit to keep: 'latency_ms <= 5'")
+    tune.add_argument("--change-space", action="store_true", help="go on in the space given, where it has changed")
+    tune.add_argument(
+        "--was", metavar="NAME=VALUE", action="append", help="what a new hyperparameter was in the trials until now"
+    )
     tune.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
     tune.add_argument("--searcher", help="how to search (default: auto)")
     tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")

@@ -32,6 +32,9 @@ def tune(args: argparse.Namespace) -> None:
     Example: ayar tune digits --minutes 1 --report digits.html
     Example: ayar tune sales.csv --target bought --trials 200
     Example: ayar tune train.py:train --minimize valid_error --minutes 30
+    Example: ayar tune train.py:train --minimize valid_error --minimize seconds
+    Example: ayar tune train.py:train --minimize valid_error --constraint "latency_ms <= 5"
+    Example: ayar tune train.py:train --store train.db --space wider.toml --change-space
     Example: ayar tune --space space.toml --minimize valid_error -- \
                  python train.py --lr {learning_rate} --seed {seed}
     """
@@ -82,17 +85,26 @@ def _open_new(given: Source, args: argparse.Namespace) -> Opened:
     """The study on a source; where its ledger holds it already, it goes on."""
     if args.maximize is None and args.minimize is None and given.is_own:
         raise SpaceError(f"Say which metric of {given} counts: --minimize METRIC or --maximize METRIC.")
+    store, space = args.store or f"{given.stem}.db", given.space(args.space)
+    if args.change_space and Path(store).exists():
+        with Study(store, name=args.study) as known:
+            known.change_space(space, dict(_value(text) for text in args.was or ()))
     study = Study(
-        args.store or f"{given.stem}.db",
-        space=given.space(args.space),
-        minimize=args.minimize or (None if args.maximize else "valid_error"),
-        maximize=args.maximize,
+        store,
+        space=space,
+        minimize=_one_or_several(args.minimize or (None if args.maximize else ["valid_error"])),
+        maximize=_one_or_several(args.maximize),
         horizon=args.horizon,
         searcher=args.searcher,
         seed=args.seed,
         name=args.study,
+        constraints=args.constraint,
     )
     return remember(study, given)
+
+
+def _one_or_several(metrics: list[str] | None) -> str | list[str] | None:
+    return metrics[0] if metrics is not None and len(metrics) == 1 else metrics
 
 
 def attempt(args: argparse.Namespace) -> None:

@@ -10,9 +10,10 @@ from functools import cached_property
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ayar.goals import Constraint, value_of
 from ayar.intuition.findings import Finding
 from ayar.recheck.history import Event
-from ayar.records import Advice, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.records import Advice, Metric, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports import words
 from ayar.seeds import Purpose
 
@@ -54,6 +55,9 @@ class Story:
         percent: Whether the metric reads best in percent; None lets its name and values decide.
         store: Where the ledger lies.
         report: Where the report lies.
+        objectives: What is made good at once, where it is more than one metric.
+        constraints: Limits that a configuration has to keep.
+        front: Of several objectives: the trials that no other one beats in all of them.
     """
 
     name: str
@@ -75,6 +79,9 @@ class Story:
     percent: bool | None = None
     store: str | None = None
     report: str | None = None
+    objectives: tuple[Metric, ...] = ()
+    constraints: tuple[Constraint, ...] = ()
+    front: tuple[Trial, ...] = ()
 
     @cached_property
     def searched(self) -> tuple[Trial, ...]:
@@ -277,3 +284,15 @@ def json_safe(value: Any) -> Any:
     if value is None or isinstance(value, (str, int)):
         return value
     return str(value)
+
+
+def front_rows(story: Story) -> tuple[list[str], list[list[str]]]:
+    """Of several objectives: the head and the rows of their front, each trial with what they came to and its values."""
+    head = ["trial", *(words.spelled(metric.name) for metric in story.objectives)]
+    same = dict(fixed(story))
+    rows = []
+    for trial in story.front:
+        values = [words.number(value_of(trial, metric.name), 4) for metric in story.objectives]
+        settings = words.configuration({name: value for name, value in trial.config.items() if name not in same})
+        rows.append([str(trial.id), *values, settings])
+    return [*head, "configuration"], rows

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any, Protocol, overload
 
 import numpy as np
@@ -177,6 +177,7 @@ class History(Sequence[Trial]):
         self._columns: dict[Column, _Kept] = {}
         self._keys: dict[str, list[int]] = {}
         self._keyed = 0
+        self._seen: Callable[[Configuration], Configuration] | None = None
         self.started: Counter[Purpose] = Counter()
         for trial in trials:
             self.put(trial)
@@ -186,6 +187,8 @@ class History(Sequence[Trial]):
 
         Its configuration, seed and purpose stay what they were.
         """
+        if self._seen is not None and (config := self._seen(trial.config)) is not trial.config:
+            trial = replace(trial, config=config)
         place = self._places.setdefault(trial.id, len(self._trials))
         if place == len(self._trials):
             self._trials.append(trial)
@@ -194,6 +197,17 @@ class History(Sequence[Trial]):
             self._trials[place] = trial
         for kept in self._columns.values():
             kept.changed[place] = None
+
+    def see(self, config_of: Callable[[Configuration], Configuration]) -> None:
+        """From now on show each configuration, also of trials to come, as ``config_of`` gives it: spaces change."""
+        self._seen = config_of
+        self._keys, self._keyed = {}, 0
+        for trial in list(self._trials):
+            self.put(trial)
+
+    def seen(self, config: Configuration) -> Configuration:
+        """A configuration as trials here show it."""
+        return config if self._seen is None else self._seen(config)
 
     def numbered(self, number: int) -> Trial | None:
         """The trial with this ``id``; None without one."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from ayar.goals import Values
+from ayar.goals import Values, undominated
 from ayar.records import Configuration, State, Trial
 from ayar.search.base import Problem, Proposal
 from ayar.search.bayesian import Bayesian, Model
@@ -55,8 +55,8 @@ class Pareto:
 
 
 def chebyshev(losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
-    """Several losses joined to one, shape ``(n,)``; each is scaled so that the better half of it spans 1."""
-    low = losses.min(axis=0)
-    span = np.median(losses, axis=0) - low
-    weighted = weights * (losses - low) / np.where(span > 0, span, 1.0)
+    """Several losses joined to one, shape ``(n,)``; each is scaled so that their front spans 1."""
+    best = losses[undominated(losses)]
+    low, span = best.min(axis=0), np.ptp(best, axis=0)
+    weighted = weights * (losses - low) / np.where(span > 0, span, np.ptp(losses, axis=0) + 1e-300)
     return np.asarray(weighted.max(axis=1) + _AUGMENTED * weighted.sum(axis=1))

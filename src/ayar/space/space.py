@@ -218,6 +218,10 @@ class Space:
             return False
         return True
 
+    def is_active(self, name: str, config: Mapping[str, Any]) -> bool:
+        """Whether a hyperparameter counts, given the values of those it depends on."""
+        return obstacle(name, self._entries, config) is None
+
     def sample(self, rng: np.random.Generator) -> Configuration:
         """A random configuration: uniform in the unit cube, or among the candidates."""
         if self.candidates is not None:
