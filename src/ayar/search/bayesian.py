@@ -16,6 +16,7 @@ from ayar.search.fresh import propose_each, searched
 from ayar.search.gaussian_process import Embedding, Kernel, Process, fit_kernel
 from ayar.search.history import column
 from ayar.search.pool import near, pool
+from ayar.search.prior import Belief
 from ayar.search.quasirandom import QuasiRandom
 from ayar.space import Space
 
@@ -35,7 +36,7 @@ class Bayesian:
     diverged trials are the worst. Outstanding ones count as what the process fears of them, which keeps workers apart.
     Beyond some hundred trials it sees the best and a part of the others, so that a move takes the same time however
     many there are. The expected improvement is weighed by the chance that the limits are kept (Gardner et al., 2014),
-    each of which has a process of its own.
+    each of which has a process of its own. A person's guesses count while the trials bear them out.
 
     Attributes:
         base: Where the first configurations come from, and every ``explore``-th one later.
@@ -49,17 +50,30 @@ class Bayesian:
         """``n`` new configurations; see ``Searcher``."""
         if not self.models(problem.space):
             return self.base.propose(problem, history, n)
-        evidence = Evidence.of(problem, history)
+        evidence, belief, first = Evidence.of(problem, history), Belief.of(problem.space), searched(history)
         if len(evidence.told) < _FEWEST:
-            return self.base.propose(problem, history, n)
+            return self._begin(problem, history, n, belief)
         model = Model.of(problem, evidence, history)
-        first = searched(history)
         even = self.base.propose(problem, history, n) if -first % self.explore < n else []
 
         def guess(number: int, earlier: list[Configuration]) -> Iterable[Configuration]:
             if number % self.explore == 0:
                 return [even[number - first].config] if number - first < len(even) else []
             return model.guesses(earlier, np.random.default_rng((problem.seed, number, 2)))
+
+        return propose_each(problem, history, n, guess)
+
+    def _begin(self, problem: Problem, history: Sequence[Trial], n: int, belief: Belief | None) -> list[Proposal]:
+        """Even points; every other one where somebody believes that it is good, if somebody does."""
+        even = self.base.propose(problem, history, n)
+        if belief is None:
+            return even
+        first, space = searched(history), problem.space
+
+        def guess(number: int, earlier: list[Configuration]) -> list[Configuration]:  # noqa: ARG001
+            if number % 2:
+                return [space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])]
+            return [even[number - first].config] if number - first < len(even) else []
 
         return propose_each(problem, history, n, guess)
 
@@ -105,6 +119,7 @@ class Model:
         best: Points of the five best.
         keeping: Which of ``points`` break no limit.
         limits: Of what is constrained.
+        belief: What a person believes, where somebody does, and how much it still counts.
     """
 
     space: Space
@@ -116,6 +131,7 @@ class Model:
     best: np.ndarray
     keeping: np.ndarray
     limits: tuple[Limit, ...] = ()
+    belief: tuple[Belief, float] | None = None
 
     @classmethod
     def of(cls, problem: Problem, evidence: Evidence, history: Sequence[Trial]) -> Model:
@@ -130,7 +146,7 @@ class Model:
         losses = np.concatenate([evidence.losses[seen], np.full(len(broken), np.inf)])
         places = np.concatenate([seen, broken])
         points, keeping = evidence.points[places], ~evidence.violating[places]
-        limits = []
+        belief, limits = Belief.of(space), []
         if problem.constraints:
             excesses = column(history, Excesses(problem.constraints))
             for number in range(len(problem.constraints)):
@@ -148,6 +164,7 @@ class Model:
             points[np.argsort(np.where(keeping, losses, np.inf), kind="stable")[:5]],
             keeping,
             tuple(limits),
+            None if belief is None else (belief, belief.weight(evidence.points[told], evidence.judged)),
         )
 
     def process(self, more: Sequence[Configuration] = ()) -> Process:
@@ -171,6 +188,8 @@ class Model:
         def value(points: np.ndarray) -> np.ndarray:
             embedded = self.embedding(points)
             chances = np.zeros(len(points))
+            if self.belief is not None:
+                chances += self.belief[1] * self.belief[0].logs(points)
             for limit in self.limits:
                 chances += limit.log_chance(embedded)
             if best is None:  # first of all, keep the limits
@@ -179,6 +198,8 @@ class Model:
             return np.asarray(chances + log_improvement(best - mean, np.sqrt(variance)))
 
         points = pool(self.space, self.best, _POOL, rng)
+        if self.belief is not None and self.belief[1] > 0 and self.space.candidates is None:
+            points = np.concatenate([points, self.belief[0].draw(_POOL // 4, rng)])
         values = value(points)
         if self.space.candidates is None:
             for width in (0.05, 0.02):

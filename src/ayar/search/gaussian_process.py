@@ -33,8 +33,7 @@ class Embedding:
         for name in space.names:
             entry = space[name]
             axis = entry.element if isinstance(entry, PerLayer) else entry
-            width = _width(space, name)
-            levels += [axis.size if isinstance(axis, Choice) and not axis.ordered else 0] * width
+            levels += [axis.size if isinstance(axis, Choice) and not axis.ordered else 0] * space.width(name)
         return cls(tuple(levels))
 
     @property
@@ -53,14 +52,6 @@ class Embedding:
             else:
                 columns.append(values[:, None])
         return np.concatenate(columns, axis=1) if columns else np.zeros((len(points), 0))
-
-
-def _width(space: Space, name: str) -> int:
-    entry = space[name]
-    if isinstance(entry, PerLayer):
-        layers = space[entry.layers]
-        return layers if isinstance(layers, int) else layers.high
-    return 1 if hasattr(entry, "to_unit") else 0
 
 
 @dataclass(frozen=True)

@@ -21,6 +21,9 @@ Scalar = bool | int | float | str
 When = Mapping[str, Any]
 """Hyperparameter declared earlier -> the value, or the list of values, under which this one is active."""
 
+CONFIDENCES = ("weak", "medium", "strong")
+"""How sure a person may be of a guess."""
+
 _LARGEST = 2**40  # whole numbers up to here survive the round-off of the unit cube, on a log scale too
 
 
@@ -33,8 +36,10 @@ class Float:
         high: Largest value.
         log: Equal ratios are equally likely; needs ``low > 0``.
         step: Only ``low, low + step, ..., high``; None for every number between.
-        default: Where a search starts; the middle of the range (on its scale) unless given.
+        default: Where a search starts; the guess, else the middle of the range (on its scale), unless given.
         when: Active only while earlier hyperparameters have these values.
+        guess: Where you believe that the best value lies; the search looks there more often, as long as that pays.
+        confidence: How sure you are of the guess: ``"weak"``, ``"medium"`` or ``"strong"``.
     """
 
     low: float
@@ -44,6 +49,8 @@ class Float:
     step: float | None = None
     default: float | None = None
     when: When | None = None
+    guess: float | None = None
+    confidence: str = "medium"
 
     def __post_init__(self) -> None:
         low, high = float(_number(self.low, "low")), float(_number(self.high, "high"))
@@ -51,6 +58,7 @@ class Float:
         _set(self, low=low, high=high, when=_conditions(self.when))
         if self.step is not None:
             self._check_step(float(_number(self.step, "step")))
+        _set(self, **_guess_of(self, self.guess, self.confidence))
         _set(self, default=_default_of(self, self.default))
 
     def _check_step(self, step: float) -> None:
@@ -127,8 +135,10 @@ class Int:
         high: Largest value.
         log: Equal ratios are equally likely; needs ``low > 0``.
         step: Only every ``step``-th number from ``low`` on.
-        default: Where a search starts; the middle of the range (on its scale) unless given.
+        default: Where a search starts; the guess, else the middle of the range (on its scale), unless given.
         when: Active only while earlier hyperparameters have these values.
+        guess: Where you believe that the best value lies; the search looks there more often, as long as that pays.
+        confidence: How sure you are of the guess: ``"weak"``, ``"medium"`` or ``"strong"``.
     """
 
     low: int
@@ -138,6 +148,8 @@ class Int:
     step: int = 1
     default: int | None = None
     when: When | None = None
+    guess: int | None = None
+    confidence: str = "medium"
 
     def __post_init__(self) -> None:
         low, high = _whole(self.low, "low"), _whole(self.high, "high")
@@ -146,6 +158,7 @@ class Int:
             raise SpaceError(f"Int({low}, {high}) goes beyond 2**40, where neighbours blur: use Float, or a log10.")
         _set(self, low=low, high=high, step=_whole(self.step, "step"), when=_conditions(self.when))
         self._check_step()
+        _set(self, **_guess_of(self, self.guess, self.confidence))
         _set(self, default=_default_of(self, self.default))
 
     def _check_step(self) -> None:
@@ -206,17 +219,27 @@ class Choice:
     Attributes:
         choices: The values: strings, numbers or booleans.
         ordered: Neighbours are alike, as in ``Choice(16, 32, 64, ordered=True)``.
-        default: Where a search starts. Unless given: the middle one if ordered, else the first.
+        default: Where a search starts. Unless given: the guess, else the middle one if ordered, else the first.
         when: Active only while earlier hyperparameters have these values.
+        guess: Which one you believe to be the best; see ``Float``.
+        confidence: How sure you are of it.
     """
 
     choices: tuple[Scalar, ...]
     ordered: bool
     default: Scalar
     when: When | None
+    guess: Scalar | None
+    confidence: str
 
     def __init__(
-        self, *choices: Scalar, ordered: bool = False, default: Scalar | None = None, when: When | None = None
+        self,
+        *choices: Scalar,
+        ordered: bool = False,
+        default: Scalar | None = None,
+        when: When | None = None,
+        guess: Scalar | None = None,
+        confidence: str = "medium",
     ) -> None:
         if not choices:
             raise SpaceError('A Choice needs at least one value, as in Choice("relu", "tanh").')
@@ -225,6 +248,7 @@ class Choice:
             if any(same(value, earlier) for earlier in values[:position]):
                 raise SpaceError(f"{value!r} occurs twice in Choice{values!r}: leave one out.")
         _set(self, choices=values, ordered=bool(ordered), when=_conditions(when))
+        _set(self, **_guess_of(self, guess, confidence))
         _set(self, default=_default_of(self, default))
 
     @property
@@ -431,9 +455,22 @@ def _conditions(when: When | None) -> dict[str, list[Scalar]] | None:
     return conditions
 
 
+def _guess_of(entry: Axis, guess: Any, confidence: str) -> dict[str, Any]:
+    if confidence not in CONFIDENCES:
+        raise SpaceError(f"confidence is one of {', '.join(CONFIDENCES)}, got {confidence!r}.")
+    if guess is None:
+        if confidence != "medium":
+            raise SpaceError(f"confidence={confidence!r} says how sure a guess is: give guess= with it.")
+        return {"guess": None, "confidence": confidence}
+    try:
+        return {"guess": entry.canonical(guess), "confidence": confidence}
+    except SpaceError as error:
+        raise SpaceError(f"The guess {guess!r} does not fit: {error}") from None
+
+
 def _default_of(entry: Axis, given: Any) -> Any:
     if given is None:
-        return entry.middle()
+        return entry.middle() if entry.guess is None else entry.guess
     try:
         return entry.canonical(given)
     except SpaceError as error:

@@ -218,6 +218,11 @@ class Space:
             return False
         return True
 
+    def width(self, name: str) -> int:
+        """How many coordinates of the cube a hyperparameter takes."""
+        place = self._places[name]
+        return int(place.stop - place.start)
+
     def is_active(self, name: str, config: Mapping[str, Any]) -> bool:
         """Whether a hyperparameter counts, given the values of those it depends on."""
         return obstacle(name, self._entries, config) is None
@@ -395,8 +400,8 @@ class Space:
     def from_dict(cls, words: Mapping[str, Any]) -> Space:
         """The space that ``to_dict`` or a TOML file describes.
 
-        >>> Space.from_dict({"momentum": {"float": [0.0, 0.99]}, "iterations": 50})
-        Space(momentum=Float(low=0.0, high=0.99, log=False, step=None, default=0.495, when=None), iterations=50)
+        >>> Space.from_dict({"momentum": {"float": [0.0, 0.99]}, "iterations": 50}).default()
+        {'momentum': 0.495, 'iterations': 50}
 
         Raises:
             SpaceError: A word is unknown, or the space contradicts itself.

@@ -10,7 +10,12 @@ from typing import Any
 from ayar.errors import SpaceError
 from ayar.space.hyperparameters import Axis, Choice, Entry, Fixed, Float, Hyperparameter, Int, PerLayer, same
 
-_OPTIONS = {"float": ("log", "step", "default"), "int": ("log", "step", "default"), "choice": ("ordered", "default")}
+_GUESS = ("guess", "confidence")
+_OPTIONS = {
+    "float": ("log", "step", "default", *_GUESS),
+    "int": ("log", "step", "default", *_GUESS),
+    "choice": ("ordered", "default", *_GUESS),
+}
 
 
 def values_in_words(axis: Axis | Fixed) -> str:
@@ -44,11 +49,20 @@ def to_words(entry: Entry) -> Any:
         if entry.step is not None and not (isinstance(entry, Int) and entry.step == 1):
             words["step"] = entry.step
     words = {word: value for word, value in words.items() if value is not False}
-    if not isinstance(entry, PerLayer) and not same(entry.default, entry.middle()):
-        words["default"] = entry.default
+    if not isinstance(entry, PerLayer):
+        words |= _guess_in_words(entry)
+        if not same(entry.default, entry.middle() if entry.guess is None else entry.guess):
+            words["default"] = entry.default
     if entry.when:
         words["when"] = {p: values[0] if len(values) == 1 else list(values) for p, values in entry.when.items()}
     return words
+
+
+def _guess_in_words(axis: Axis) -> dict[str, Any]:
+    if axis.guess is None:
+        return {}
+    sure = {} if axis.confidence == "medium" else {"confidence": axis.confidence}
+    return {"guess": axis.guess, **sure}
 
 
 def from_words(words: Mapping[str, Any]) -> Hyperparameter:
