@@ -74,7 +74,7 @@ class Logbook:
     @contextmanager
     def claiming(self) -> Iterator[None]:
         """Within, all is up to date and nobody else asks a move, so what is asked here no other process has."""
-        with self._ledger.claiming():
+        with self._ledger.claiming(self._study):
             self.refresh()
             yield
 

@@ -68,7 +68,8 @@ class Study:
     """Everything known about tuning one objective over one space.
 
     Args:
-        store: The ledger: a path to an SQLite file, made where there is none. None keeps everything in memory.
+        store: The ledger: a path to an SQLite file, made where there is none, or ``postgresql+psycopg://...``. None
+            keeps everything in memory.
         space: What is searched. May be left out where the ledger holds the study.
         minimize: Name of the metric to minimise, or names of several; or
         maximize: of those to maximise. Of several the first is the loss on every curve, see ``front``.
@@ -149,6 +150,11 @@ class Study:
         self._ledger.close()
         if self._temporary is not None:
             self._temporary.cleanup()
+
+    @property
+    def where(self) -> str:
+        """The ledger, as messages name it: a URL comes without its password."""
+        return self._ledger.where
 
     @property
     def metric(self) -> str:
@@ -558,9 +564,13 @@ class Study:
 
     @property
     def folder(self) -> Path:
-        """Where trials keep their files: beside the ledger, or a temporary place for a study in memory."""
-        if self.store is not None:
-            return Path(f"{str(self.store).removeprefix('sqlite:///')}.trials") / self.name
+        """Where trials keep their files: beside the ledger, or a temporary place for a study in memory.
+
+        With a ledger in a server it lies in the working directory: processes on several machines start in a folder
+        that all of them see, so that each goes on from the files of any other.
+        """
+        if self._ledger.folder is not None:
+            return self._ledger.folder / self.name
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="ayar-")
             weakref.finalize(self, self._temporary.cleanup)
@@ -663,7 +673,7 @@ class Study:
             "environment": prints[-1].body if prints else fingerprint(),
             "notes": openings,
             "history": timeline([note for kind in HISTORY for note in self.notes(kind)]),
-            "store": None if self.store is None else str(self.store),
+            "store": None if self.store is None else self._ledger.where,  # without a URL's password
             "objectives": self.objectives,
             "constraints": self.constraints,
             "front": tuple(self.front()) if self.objectives else (),

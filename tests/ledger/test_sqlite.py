@@ -120,7 +120,7 @@ def test_an_sqlite_file_of_something_else_is_left_alone(tmp_path):
     with closing(sqlite3.connect(other)) as songs:
         songs.execute("CREATE TABLE songs (title TEXT)")
     before = other.read_bytes()
-    assert "an SQLite file of something else, with tables songs" in refusal(other)
+    assert "something else lives there, with tables songs" in refusal(other)
     assert other.read_bytes() == before
 
 
@@ -144,15 +144,14 @@ def test_a_ledger_of_a_newer_ayar_asks_for_an_update(path):
     assert "has schema version 99, this Ayar knows 2. Update Ayar." in refusal(path)
 
 
-@pytest.mark.parametrize("url", ["postgresql://ann:secret@host/ayar", "postgresql+psycopg://ann:secret@host/ayar"])
-def test_postgresql_is_not_supported_yet_and_no_password_is_repeated(url):
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [("mysql://ann:secret@host/ayar", "mysql:// is not supported"), ("://ann:secret@host", "URL cannot be read")],
+)
+def test_a_url_of_anything_else_is_refused_and_its_password_not_repeated(url, said):
     message = refusal(url)
-    assert "postgresql:// is not supported yet" in message
+    assert said in message
     assert "secret" not in message
-
-
-def test_a_url_that_cannot_be_read_is_not_repeated():
-    assert "URL cannot be read" in refusal("://ann:secret@host")
 
 
 @pytest.mark.parametrize("where", [None, "sqlite://", "sqlite:///:memory:"])

@@ -7,18 +7,19 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ayar.errors import LedgerError, MoveError, NotInLedger
+from ayar.errors import ClaimLost, LedgerError, MoveError, NotInLedger
 from ayar.ledger import Ledger
+from ayar.ledger.pages import Claim
 from ayar.records import Measurement, Move, State
 from ayar.seeds import Purpose
 
 
 @pytest.fixture
-def ledger():
-    with Ledger.open(None) as ledger:
+def ledger(store):
+    with Ledger.open(store) as ledger:
         yield ledger
 
 
@@ -59,7 +60,7 @@ def test_studies_are_listed_oldest_first(ledger):
 
 
 def test_looking_for_a_study_in_an_empty_ledger_says_that_it_is_empty(ledger):
-    with pytest.raises(NotInLedger, match="in memory holds no study yet"):
+    with pytest.raises(NotInLedger, match="holds no study yet"):
         ledger.find_study()
 
 
@@ -117,9 +118,16 @@ def test_studies_do_not_mix(ledger):
 
 
 def test_what_is_claimed_together_is_written_together(ledger, study):
-    with pytest.raises(NotInLedger), ledger.claiming():
+    with pytest.raises(NotInLedger), ledger.claiming(study):
         ledger.add_move(study, Move(ledger.add_trial(study, {}, 7) + 1, {}, 7, 0, 3))
     assert ledger.trials(study) == []
+    with ledger.claiming(study):
+        ledger.add_measurements(study, started(ledger, study), [Measurement(1, 0.5)])
+        ledger.end_move(study, 0, ended=True)
+    assert [m.step for m in the_only_trial(ledger, study).curve] == [1]
+
+
+def test_a_trial_whose_move_was_asked_runs(ledger, study):
     started(ledger, study, stop_step=3)
     trial = the_only_trial(ledger, study)
     assert (trial.state, trial.target_step) == (State.RUNNING, 3)
@@ -260,16 +268,13 @@ def exactly(measurements):
     return [(m.step, repr(m.loss + 0.0), repr(m.cost_s + 0.0), repr(sorted(m.metrics.items()))) for m in measurements]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(measurement_lists)
-def test_every_number_survives_the_round_trip_exactly(more):
+def test_every_number_survives_the_round_trip_exactly(ledger, study, more):
     """Also NaN, infinities, subnormal numbers, and names of metrics in any script."""
-    with Ledger.open(None) as ledger:
-        study = ledger.create_study("any", {})
-        ledger.add_trial(study, {}, 0)
-        ledger.add_measurements(study, 0, more)
-        curve = the_only_trial(ledger, study).curve
-    assert exactly(curve) == exactly(sorted(more, key=lambda m: m.step))
+    trial = started(ledger, study)
+    ledger.add_measurements(study, trial, more)
+    assert exactly(ledger.curve(study, trial)) == exactly(sorted(more, key=lambda m: m.step))
 
 
 # Notes
@@ -288,24 +293,83 @@ def test_notes_come_back_by_kind_oldest_first(ledger, study):
 # Processes and threads
 
 
-def test_a_study_goes_on_where_the_file_was_closed(tmp_path):
-    path = tmp_path / "study.db"
-    with Ledger.open(path) as ledger:
+def test_a_study_goes_on_where_the_ledger_was_closed(store):
+    with Ledger.open(store) as ledger:
         study = ledger.create_study("digits", {})
         started(ledger, study)
         ledger.add_measurements(study, 0, [Measurement(1, 0.5, 0.1, {"valid_error": 0.5})])
         before = ledger.trials(study)
-    with Ledger.open(f"sqlite:///{path}", create=False) as ledger:
+    with Ledger.open(store, create=False) as ledger:
         assert ledger.trials(study) == before
         assert ledger.add_trial(study, {}, 0) == 1
 
 
-def test_one_writer_s_rows_are_seen_by_another_at_once(tmp_path):
-    with Ledger.open(tmp_path / "study.db") as one, Ledger.open(tmp_path / "study.db") as other:
+def test_a_file_may_be_named_by_its_url(tmp_path):
+    Ledger.open(tmp_path / "study.db").close()
+    Ledger.open(f"sqlite:///{tmp_path / 'study.db'}", create=False).close()
+
+
+def test_trials_read_before_a_ledger_was_closed_keep_their_curves(store):
+    with Ledger.open(store) as ledger:
+        study = ledger.create_study("digits", {})
+        started(ledger, study)
+        ledger.add_measurements(study, 0, [Measurement(1, 0.5), Measurement(2, 0.25)])
+        ledger.end_move(study, 0, ended=False)
+        (trial,) = ledger.trials(study)
+    assert [m.loss for m in trial.curve] == [0.5, 0.25]
+
+
+def test_a_trial_that_was_read_stays_as_it_was(ledger, study):
+    started(ledger, study)
+    ledger.add_measurements(study, 0, [Measurement(1, 0.5)])
+    ledger.end_move(study, 0, ended=False)
+    before = the_only_trial(ledger, study)
+    ledger.add_move(study, Move(0, {}, 7, 1, 2))
+    ledger.add_measurements(study, 0, [Measurement(2, 0.25)])
+    assert [m.step for m in before.curve] == [1]
+
+
+def test_one_writer_s_rows_are_seen_by_another_at_once(store):
+    with Ledger.open(store) as one, Ledger.open(store) as other:
         study = one.create_study("digits", {})
         assert [one.add_trial(study, {}, 0), other.add_trial(study, {}, 0)] == [0, 1]
         assert len(one.trials(study)) == 2
         assert one.session != other.session
+
+
+def test_only_the_holder_of_a_trial_writes_into_it(store):
+    with Ledger.open(store) as one, Ledger.open(store) as other:
+        study = one.create_study("digits", {})
+        move = Move(one.add_trial(study, {}, 7), {}, 7, 0, 4)
+        old, new = (Claim(ledger.add_move(study, move), ledger.session) for ledger in (one, other))
+        with pytest.raises(ClaimLost, match="Trial 0 was taken over"):
+            one.add_measurements(study, 0, [Measurement(1, 0.9)], claim=old)
+        with pytest.raises(ClaimLost):
+            one.end_move(study, 0, ended=True, claim=old)
+        other.add_measurements(study, 0, [Measurement(1, 0.5)], claim=new)
+        other.end_move(study, 0, ended=True, claim=new)
+        (trial,) = one.trials(study)
+        assert (trial.state, [m.loss for m in trial.curve]) == (State.COMPLETED, [0.5])
+
+
+def test_texts_that_no_database_can_hold_are_written_as_what_can_be_read(ledger, study):
+    started(ledger, study)
+    ledger.end_move(study, 0, ended=True, error="bad\0byte and half a \ud83d")
+    assert the_only_trial(ledger, study).error == r"bad\0byte and half a \ud83d"
+
+
+def test_what_looks_like_sql_is_text(ledger):
+    evil = "x'); DROP TABLE studies; --"
+    study = ledger.create_study(evil, {evil: evil})
+    trial = ledger.add_trial(study, {evil: evil}, 0)
+    ledger.add_move(study, Move(trial, {}, 0, 0, 1))
+    ledger.add_measurements(study, trial, [Measurement(1, 0.5, metrics={evil: 1.0})])
+    ledger.end_move(study, trial, ended=True, error=evil)
+    ledger.add_note(study, evil, evil)
+    (found,) = ledger.trials(study)
+    assert (ledger.find_study(evil).spec, found.config, found.error) == ({evil: evil}, {evil: evil}, evil)
+    assert [note.body for note in ledger.notes(study, evil)] == [evil]
+    assert found.curve.measurements[0].metrics == {evil: 1.0}
 
 
 def test_threads_share_a_ledger(ledger, study):
@@ -333,8 +397,8 @@ def python(script, *arguments):
     return subprocess.Popen([sys.executable, "-c", script, *map(str, arguments)], stdout=subprocess.PIPE, text=True)
 
 
-def test_processes_that_make_one_ledger_at_once_number_their_trials_without_a_clash(tmp_path):
-    writers = [python(OPENS_AND_ADDS, tmp_path / "study.db") for _ in range(4)]
+def test_processes_that_make_one_ledger_at_once_number_their_trials_without_a_clash(new_store):
+    writers = [python(OPENS_AND_ADDS, new_store) for _ in range(4)]
     outputs = [writer.communicate()[0] for writer in writers]
     assert [writer.returncode for writer in writers] == [0, 0, 0, 0]
     assert sorted(int(line) for output in outputs for line in output.split()) == list(range(200))
@@ -354,19 +418,18 @@ for step in itertools.count(first):
 """
 
 
-def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path):
+def test_a_killed_writer_loses_nothing_that_it_acknowledged(store):
     """Killed five times at moments that nobody chose, the curve has no gap and ends at the last step or one on."""
-    path = tmp_path / "study.db"
-    with Ledger.open(path) as ledger:
+    with Ledger.open(store) as ledger:
         study = ledger.create_study("digits", {})
         ledger.add_trial(study, {}, 0)
     chance = random.Random(5)
     for _ in range(5):
-        writer = python(APPENDS_FOR_EVER, path)
+        writer = python(APPENDS_FOR_EVER, store)
         lines = [writer.stdout.readline() for _ in range(chance.randint(1, 400))]
         writer.send_signal(signal.SIGKILL)
         acknowledged = int([*lines, *writer.communicate()[0].splitlines(keepends=True)][-1])
-        with Ledger.open(path) as ledger:
+        with Ledger.open(store) as ledger:
             curve = ledger.trials(study)[0].curve
         assert [m.step for m in curve] == list(range(1, len(curve) + 1))
         assert len(curve) in (acknowledged, acknowledged + 1)
@@ -376,5 +439,5 @@ def test_a_killed_writer_loses_nothing_that_it_acknowledged(tmp_path):
 def test_a_closed_ledger_says_that_it_is_closed(ledger, study):
     ledger.close()
     ledger.close()
-    with pytest.raises(LedgerError, match="in memory is closed"):
+    with pytest.raises(LedgerError, match="is closed"):
         ledger.trials(study)

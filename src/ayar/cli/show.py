@@ -85,7 +85,7 @@ def _followed(opened: Opened, numbers: Sequence[int]) -> list[Outcome]:
         raise ObjectiveError("Say whose advice is to be tried: ayar diagnose STORE TRIAL --try")
     if not opened.source.word:
         raise ObjectiveError(
-            f"{opened.study.store} doesn't say what its study trains. In Python: study.follow(train, {numbers[0]})"
+            f"{opened.study.where} doesn't say what its study trains. In Python: study.follow(train, {numbers[0]})"
         )
     objective = remember(opened.study, opened.source).source.objective
     return [opened.study.follow(objective, _trial(opened.study, number).id) for number in numbers]

@@ -143,7 +143,7 @@ def remember(study: Study, source: Source) -> Opened:
     before = known[-1].body["facts"]
     if before.get("split hash") != facts.get("split hash"):
         raise DataError(
-            f"{study.store} was tuned on {known[-1].body['word']} as it was; {source} holds other data now. "
+            f"{study.where} was tuned on {known[-1].body['word']} as it was; {source} holds other data now. "
             "Scores on different data can't be compared: use a new --store."
         )
     return Opened(study, source, facts)

@@ -65,7 +65,7 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
         if source is not None:
             raise ObjectiveError(f"Give {source} or the command after --, not both. A ledger goes into --store.")
         return _open_new(Source("", command=Command.of(args.words).words, seed=args.seed), args)
-    if source is not None and store is None and Path(source).suffix in {".db", ".sqlite"}:
+    if source is not None and store is None and ("://" in source or Path(source).suffix in {".db", ".sqlite"}):
         source, store = None, source
     if source is None:
         if store is None:

@@ -116,16 +116,24 @@ def as_values(texts: Sequence[str]) -> list[Any]:
     return list(json.loads(f"[{','.join(texts)}]"))
 
 
-def of_measurement(study: int, trial: int, measurement: Measurement) -> dict[str, Any]:
+Token = tuple[int, str]
+"""A claim on a trial: the id of its latest move, and the session that asked it."""
+
+MeasurementRow = tuple[int, int, int, float | None, float, str]
+"""Study, trial, step, loss (None is NaN), cost_s, and the metrics as JSON."""
+
+
+def of_measurement(study: int, trial: int, measurement: Measurement) -> MeasurementRow:
     """The row of one measurement."""
-    return {
-        "study": study,
-        "trial": trial,
-        "step": measurement.step,
-        "loss": None if math.isnan(measurement.loss) else float(measurement.loss),
-        "cost_s": float(measurement.cost_s),
-        "metrics": as_json(measurement.metrics, "the metrics"),
-    }
+    loss = float(measurement.loss)
+    return (
+        study,
+        trial,
+        measurement.step,
+        None if math.isnan(loss) else loss,
+        float(measurement.cost_s),
+        as_json(measurement.metrics, "the metrics"),
+    )
 
 
 def as_json(value: Any, what: str) -> str:
@@ -150,3 +158,8 @@ def _plain(value: Any) -> Any:
 
 
 _encode = json.JSONEncoder(default=_plain, separators=(",", ":")).encode
+
+
+def as_text(value: str) -> str:
+    """Text that every database can hold: without the character 0 and halves of characters."""
+    return value.replace("\0", "\\0").encode("utf-8", "backslashreplace").decode("utf-8")

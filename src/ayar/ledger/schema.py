@@ -40,6 +40,9 @@ from sqlalchemy import (
 
 TABLES = MetaData()
 
+LONG = BigInteger().with_variant(Integer, "sqlite")
+"""A number that may exceed 2**31; SQLite's integers all may."""
+
 ayar_migrations = Table(
     "ayar_migrations",
     TABLES,
@@ -82,10 +85,10 @@ def _of_a_trial() -> tuple[Column[int], Column[int], ForeignKeyConstraint]:
 moves = Table(
     "moves",
     TABLES,
-    Column("id", Integer, primary_key=True),
+    Column("id", LONG, primary_key=True),
     *_of_a_trial(),
-    Column("start_step", Integer, nullable=False),
-    Column("stop_step", Integer, nullable=False),
+    Column("start_step", LONG, nullable=False),
+    Column("stop_step", LONG, nullable=False),
     Column("asked_at", Text, nullable=False),
     Column("session", Text, nullable=False),  # the opening of the ledger that asked
     Index("moves_of_trial", "study", "trial"),
@@ -109,7 +112,7 @@ measurements = Table(
     TABLES,
     Column("study", Integer, primary_key=True),
     Column("trial", Integer, primary_key=True),
-    Column("step", Integer, primary_key=True),
+    Column("step", LONG, primary_key=True),
     Column("loss", Double),  # NULL is NaN: SQLite has no other way to keep it
     Column("cost_s", Double, nullable=False),
     Column("metrics", Text, nullable=False),  # JSON, with Python's NaN and Infinity
@@ -120,10 +123,10 @@ measurements = Table(
 endings = Table(
     "endings",
     TABLES,
-    Column("id", Integer, primary_key=True),
+    Column("id", LONG, primary_key=True),
     *_of_a_trial(),
-    Column("move", Integer, ForeignKey("moves.id"), nullable=False, unique=True),
-    Column("stop_step", Integer, nullable=False),  # the last step measured by then
+    Column("move", LONG, ForeignKey("moves.id"), nullable=False, unique=True),
+    Column("stop_step", LONG, nullable=False),  # the last step measured by then
     Column("ended", Boolean, nullable=False),
     Column("error", Text),
     Column("waste_s", Double, nullable=False),
@@ -140,7 +143,7 @@ endings = Table(
 notes = Table(
     "notes",
     TABLES,
-    Column("id", Integer, primary_key=True),
+    Column("id", LONG, primary_key=True),
     Column("study", Integer, ForeignKey("studies.id"), nullable=False),
     Column("kind", Text, nullable=False),
     Column("body", Text, nullable=False),  # JSON

@@ -13,13 +13,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError
+from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, inspect
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ayar.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from ayar.ledger.rows import MeasurementRow, Token
 
 _HEADER = b"SQLite format 3\0"
 
@@ -35,17 +37,111 @@ _CAUSES = {
 }
 
 
+_APPEND = "INSERT INTO measurements (study, trial, step, loss, cost_s, metrics) VALUES (?1, ?2, ?3, ?4, ?5, ?6)"
+_LATEST_MOVE = "SELECT id, session FROM moves WHERE study = ?1 AND trial = ?2 ORDER BY id DESC LIMIT 1"
+_APPEND_CLAIMED = """
+INSERT INTO measurements (study, trial, step, loss, cost_s, metrics) SELECT ?1, ?2, ?3, ?4, ?5, ?6
+FROM (SELECT id, session FROM moves WHERE study = ?1 AND trial = ?2 ORDER BY id DESC LIMIT 1)
+WHERE id = ?7 AND session = ?8"""
+
+
 @contextmanager
-def explained(where: str) -> Iterator[None]:
-    """Turn what SQLite or the file system raises into one LedgerError; a broken constraint is the caller's."""
+def _transaction(raw: sqlite3.Connection) -> Iterator[None]:
+    raw.execute("BEGIN IMMEDIATE")
     try:
         yield
-    except IntegrityError:
+    except BaseException:
+        raw.execute("ROLLBACK")
         raise
-    except (DBAPIError, sqlite3.Error) as error:
-        raise LedgerError(f"The ledger {where} cannot be used: {_cause(error)}.") from error
-    except OSError as error:
-        raise LedgerError(f"The ledger {where} cannot be used: {error.strerror}. Check its rights.") from error
+    raw.execute("COMMIT")
+
+
+class SqliteFile:
+    """A file, or with None a database in memory; see ``Backend``. One connection serves all threads.
+
+    Args:
+        path: The file.
+        create: Whether to make it if there is none.
+        patience_s: Seconds to wait for another process that is writing.
+
+    Raises:
+        LedgerError: The path cannot be a ledger, whatever is in it; or there is none and ``create`` is False.
+    """
+
+    def __init__(self, path: Path | None, *, create: bool, patience_s: float) -> None:
+        self.where = "in memory" if path is None else str(path)
+        self.folder = None if path is None else Path(f"{path}.trials")
+        self._patience_s = patience_s
+        with self.explained():
+            uri, self.read_only = _uri(path, create=create)
+        with self.explained():
+            self._raw = _connected(uri, patience_s)
+        self.reader = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
+        event.listen(self.reader, "begin", _begin)
+        self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
+
+    @contextmanager
+    def explained(self) -> Iterator[None]:
+        """Turn what SQLite or the file system raises into one LedgerError; a broken constraint is the caller's."""
+        try:
+            yield
+        except IntegrityError:
+            raise
+        except (DBAPIError, sqlite3.Error) as error:
+            raise LedgerError(f"The ledger {self.where} cannot be used: {_cause(error)}.") from error
+        except OSError as error:
+            raise LedgerError(f"The ledger {self.where} cannot be used: {error.strerror}. Check its rights.") from error
+
+    def strangers(self, connection: Connection) -> list[str]:
+        """Its tables: a file that is not a ledger yet must have none."""
+        return inspect(connection).get_table_names()
+
+    def settle(self) -> None:
+        """Switch the file to write-ahead logging.
+
+        The tables are in the file itself by then, so that even a copy of the bare file, made while the ledger is in
+        use, is a ledger.
+        """
+        deadline = time.monotonic() + self._patience_s
+        while not self.read_only and not _switched_to_wal(self.reader, deadline):
+            time.sleep(0.01)
+
+    def alone(self, connection: Connection, study: int) -> None:
+        """A transaction that writes is alone from its start."""
+
+    def append(self, transaction: Connection | None, rows: Sequence[MeasurementRow], claim: Token | None) -> bool:
+        """Append measurements of one trial; see ``Backend``.
+
+        This is what a study does most, so it goes straight to the driver: one row is one statement, claim and commit
+        included.
+        """
+        raw = self._raw  # without SQLAlchemy around it
+        try:
+            if transaction is not None:
+                return self._appended(raw, rows, claim)
+            if len(rows) == 1:
+                if claim is None:
+                    raw.execute(_APPEND, rows[0])
+                    return True
+                return raw.execute(_APPEND_CLAIMED, rows[0] + claim).rowcount == 1
+            with _transaction(raw):
+                return self._appended(raw, rows, claim)
+        except sqlite3.IntegrityError as error:
+            raise IntegrityError(_APPEND, None, error) from error
+
+    @staticmethod
+    def _appended(raw: sqlite3.Connection, rows: Sequence[MeasurementRow], claim: Token | None) -> bool:
+        if claim is not None and raw.execute(_LATEST_MOVE, rows[0][:2]).fetchone() != claim:
+            return False
+        raw.executemany(_APPEND, rows)
+        return True
+
+    def take_trial(self, connection: Connection, study: int, trial: int) -> None:
+        """A transaction that writes is alone from its start."""
+
+    def version(self, connection: Connection) -> int | None:
+        """SQLite counts the transactions of other connections."""
+        return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
 
 def _cause(error: DBAPIError | sqlite3.Error) -> str:
@@ -54,42 +150,15 @@ def _cause(error: DBAPIError | sqlite3.Error) -> str:
     return next((words for prefix, words in _CAUSES.items() if name.startswith(prefix)), str(original))
 
 
-def file_of(where: str | Path | None) -> Path | None:
-    """The file that ``where`` names; None for memory.
-
-    Raises:
-        LedgerError: It is a URL of something else than an SQLite file.
-    """
-    if where is None or isinstance(where, Path) or "://" not in where:
-        return None if where is None else Path(where)
-    try:
-        url = make_url(where)
-    except ArgumentError as error:
-        raise LedgerError("The ledger's URL cannot be read. Give a path, or sqlite:///path.") from error
-    if url.get_backend_name() != "sqlite":
-        # The URL itself may hold a password and stays out of the message.
-        raise LedgerError(
-            f"A ledger at {url.get_backend_name()}:// is not supported yet, PostgreSQL included. "
-            "Give a path, or sqlite:///path."
-        )
-    return None if url.database in (None, "", ":memory:") else Path(url.database)
-
-
-def open_engine(path: Path | None, *, create: bool, patience_s: float) -> tuple[Engine, bool]:
-    """An engine of one connection on the file, or in memory, and whether it can only be read.
-
-    Every transaction begins with the engine's execution option ``begin`` (``"BEGIN"`` unless set).
-
-    Raises:
-        LedgerError: The path cannot be a ledger, whatever is in it; or there is none and ``create`` is False.
-    """
+def _uri(path: Path | None, *, create: bool) -> tuple[str, bool]:
+    """What SQLite is to open, and whether it can only be read."""
     if path is None:
-        return _engine("file::memory:", patience_s), False
+        return "file::memory:", False
     _check_path(path, create=create)
     uri = path.absolute().as_uri()
     if not path.exists() or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
-        return _engine(f"{uri}?mode=rwc", patience_s), False
-    return _engine(f"{uri}?{_read_only_mode(path)}", patience_s), True
+        return f"{uri}?mode=rwc", False
+    return f"{uri}?{_read_only_mode(path)}", True
 
 
 def _check_path(path: Path, *, create: bool) -> None:
@@ -119,32 +188,16 @@ def _read_only_mode(path: Path) -> str:
     return "mode=ro" if path.with_name(path.name + "-wal").exists() else "mode=ro&immutable=1"
 
 
-def _engine(uri: str, patience_s: float) -> Engine:
-    def connect() -> sqlite3.Connection:
-        # isolation_level=None: transactions begin where SQLAlchemy says, not where the driver guesses.
-        connection = sqlite3.connect(uri, uri=True, timeout=patience_s, isolation_level=None, check_same_thread=False)
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        return connection
-
-    engine = create_engine("sqlite://", creator=connect, poolclass=StaticPool)
-    event.listen(engine, "begin", _begin)
-    return engine
+def _connected(uri: str, patience_s: float) -> sqlite3.Connection:
+    # isolation_level=None: transactions begin where SQLAlchemy says, not where the driver guesses.
+    connection = sqlite3.connect(uri, uri=True, timeout=patience_s, isolation_level=None, check_same_thread=False)
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = NORMAL")
+    return connection
 
 
 def _begin(connection: Connection) -> None:
     connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
-
-
-def use_wal(engine: Engine, patience_s: float) -> None:
-    """Switch the file to write-ahead logging.
-
-    Call it after the tables are made: they are in the file itself then, so that even a copy of the bare file,
-    made while the ledger is in use, is a ledger.
-    """
-    deadline = time.monotonic() + patience_s
-    while not _switched_to_wal(engine, deadline):
-        time.sleep(0.01)
 
 
 def _switched_to_wal(engine: Engine, deadline: float) -> bool:

@@ -28,14 +28,14 @@ from sqlalchemy import (
     bindparam,
     func,
     insert,
-    inspect,
     select,
     update,
 )
 from sqlalchemy.exc import IntegrityError
 
 from ayar.errors import ClaimLost, LedgerError, MoveError, NotInLedger
-from ayar.ledger import rows, schema, sqlite
+from ayar.ledger import rows, schema
+from ayar.ledger.backend import Backend, opened
 from ayar.ledger.pages import Claim, News, Pages, Seen, Trials
 from ayar.ledger.rows import Rows
 from ayar.ledger.schema import endings, measurements, moves, notes, now, sessions, studies, trials
@@ -50,7 +50,6 @@ if TYPE_CHECKING:
 _ADD_STUDY = insert(studies)
 _ADD_TRIAL = insert(trials)
 _ADD_MOVE = insert(moves)
-_ADD_MEASUREMENTS = insert(measurements)
 _ADD_ENDING = insert(endings)
 _ADD_NOTE = insert(notes)
 
@@ -88,6 +87,8 @@ _SUMMARY_COLUMNS = ("points", "cost_s", "least_loss", "diverged")
 _ENDINGS = _beyond(endings, endings.c.id, *(endings.c[name] for name in _ENDING_COLUMNS + _SUMMARY_COLUMNS))
 _NOTES = _beyond(notes, notes.c.id, notes)
 
+_NO_STUDY = 0  # ids count from 1
+
 _SESSIONS = select(sessions).where(sessions.c.id.in_(bindparam("ids", expanding=True)))
 _THIS_SESSION = sessions.c.id == bindparam("session")
 _BEAT = update(sessions).where(_THIS_SESSION).values(beat=sessions.c.beat + 1)
@@ -116,31 +117,33 @@ class Note:
 
 
 class Ledger:
-    """The append-only record of studies, in an SQLite file or in memory; ``Ledger.open`` makes one.
+    """The append-only record of studies, in an SQLite file, in PostgreSQL or in memory; ``Ledger.open`` makes one.
 
-    Several processes may have the file open; each waits for its turn to write. Threads may share a ledger.
+    Several processes may have it open; each waits for its turn to write. Threads may share a ledger.
 
     Attributes:
-        where: The file, or ``"in memory"``.
-        read_only: Whether the file can be read but not written.
+        where: The file, the URL without its password, or ``"in memory"``.
+        folder: Where files of trials belong; None where it is in memory.
+        read_only: Whether it can be read but not written.
         session: A name for this opening of the ledger; it stands beside every move asked through it.
     """
 
-    def __init__(self, engine: Engine, url: str | Path | None, where: str, *, read_only: bool) -> None:
+    def __init__(self, backend: Backend, url: str | Path | None) -> None:
+        self._backend = backend
         self._url = url
-        self.where = where
-        self.read_only = read_only
+        self.where = backend.where
+        self.folder = backend.folder
+        self.read_only = backend.read_only
         self.session = uuid4().hex
         self._in_session = False  # whether it is on record
         self._open: Connection | None = None  # of the transaction that this thread is in
-        self._reader = engine
-        self._writer = engine.execution_options(begin="BEGIN IMMEDIATE")
+        self._alone: set[int] = set()  # studies whose moves nobody else asks or ends in it
         self._lock = threading.RLock()
-        self._closing = weakref.finalize(self, engine.dispose)
+        self._closing = weakref.finalize(self, backend.writer.dispose)
 
     @classmethod
     def open(cls, where: str | Path | None, *, create: bool = True, patience_s: float = 60.0) -> Self:
-        """The ledger at ``where``: a path, ``sqlite:///path``, or None for one in memory.
+        """The ledger at ``where``: a path, ``sqlite:///path``, ``postgresql+psycopg://...``, or None for memory.
 
         An older ledger is brought up to date. A file that may only be read is opened for reading.
 
@@ -152,18 +155,15 @@ class Ledger:
         Raises:
             LedgerError: It is no ledger, it is newer than this Ayar, or the file cannot be used.
         """
-        path = sqlite.file_of(where)
-        name = "in memory" if path is None else str(path)
-        with sqlite.explained(name):
-            engine, read_only = sqlite.open_engine(path, create=create, patience_s=patience_s)
-            ledger = cls(engine, path, name, read_only=read_only)
-            try:
+        backend = opened(where, create=create, patience_s=patience_s)
+        ledger = cls(backend, where)
+        try:
+            with backend.explained():
                 ledger._prepare(create=create)
-                if not read_only:
-                    sqlite.use_wal(engine, patience_s)
-            except BaseException:
-                ledger.close()
-                raise
+                backend.settle()
+        except BaseException:
+            ledger.close()
+            raise
         return ledger
 
     def _prepare(self, *, create: bool) -> None:
@@ -171,12 +171,11 @@ class Ledger:
         newest = len(schema.MIGRATIONS)
         with self._reading() as connection:
             held = schema.version(connection)
-            foreign = [] if held else inspect(connection).get_table_names()
-        if foreign:
-            found = ", ".join(sorted(foreign)[:3])
+            strangers = [] if held else sorted(self._backend.strangers(connection))
+        if strangers:
             raise LedgerError(
-                f"{self.where} is no ledger: it is an SQLite file of something else, with tables {found}. "
-                "Give another path."
+                f"{self.where} is no ledger: something else lives there, with tables {', '.join(strangers[:3])}. "
+                "Give another place."
             )
         if held > newest:
             raise LedgerError(
@@ -187,6 +186,7 @@ class Ledger:
         if held == 0 and (self.read_only or not create):
             raise LedgerError(f"{self.where} is no ledger: it holds no table. Check the path.")
         with self._writing() as connection:
+            self._backend.alone(connection, _NO_STUDY)
             schema.migrate(connection)
 
     def close(self) -> None:
@@ -208,19 +208,27 @@ class Ledger:
     @contextmanager
     def _reading(self) -> Iterator[Connection]:
         """One transaction that sees the ledger as it is at its start."""
-        with self._transaction(self._reader) as connection:
+        with self._transaction(self._backend.reader) as connection:
             yield connection
 
     @contextmanager
-    def _writing(self) -> Iterator[Connection]:
-        """One transaction that is the only writer from its start on, so what it reads stays true."""
+    def _writing(self, study: int | None = None) -> Iterator[Connection]:
+        """One transaction that writes. With ``study`` nobody else asks or ends moves of it, from its start on."""
+        self._check_writable()
+        with self._transaction(self._backend.writer) as connection:
+            if study is not None and study not in self._alone:
+                self._backend.alone(connection, study)
+                self._alone.add(study)
+            yield connection
+
+    def _check_writable(self) -> None:
+        if not self._closing.alive:
+            raise LedgerError(f"The ledger {self.where} is closed. Open it again with Ledger.open.")
         if self.read_only:
             raise LedgerError(
                 f"The ledger {self.where} is open for reading only: the file or its folder is read-only. "
                 "Allow writing to both, or use a copy."
             )
-        with self._transaction(self._writer) as connection:
-            yield connection
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
@@ -232,7 +240,7 @@ class Ledger:
                 return
             was_in_session = self._in_session
             try:
-                with sqlite.explained(self.where), engine.begin() as connection:
+                with self._backend.explained(), engine.begin() as connection:
                     self._open = connection
                     yield connection
             except BaseException:
@@ -240,14 +248,15 @@ class Ledger:
                 raise
             finally:
                 self._open = None
+                self._alone.clear()
 
     @contextmanager
-    def claiming(self) -> Iterator[None]:
+    def claiming(self, study: int) -> Iterator[None]:
         """All that is read and written within is one transaction, in which nobody else asks or ends a move.
 
         Keep it short: others wait. It is written as a whole, or not at all where something within raises.
         """
-        with self._writing():
+        with self._writing(study):
             yield
 
     # Studies
@@ -306,7 +315,7 @@ class Ledger:
             "created_at": now(),
         }
         try:
-            with self._writing() as connection:
+            with self._writing(study) as connection:
                 last = connection.scalar(_LAST_NUMBER, row)
                 number = 0 if last is None else last + 1
                 connection.execute(_ADD_TRIAL, row | {"trial": number})
@@ -331,8 +340,9 @@ class Ledger:
             "session": self.session,
         }
         try:
-            with self._writing() as connection:
+            with self._writing(study) as connection:
                 self._enter(connection)
+                self._backend.take_trial(connection, study, move.trial)
                 return _new_id(connection.execute(_ADD_MOVE, row))
         except IntegrityError as error:
             raise self._no_trial(study, move.trial) from error
@@ -356,12 +366,15 @@ class Ledger:
         new = [rows.of_measurement(study, trial, m) for m in more]
         if not new:
             return
+        token = None if claim is None else (claim.move, claim.session)
         try:
-            with self._writing() as connection:
-                self._check_claim(connection, study, trial, claim)
-                connection.execute(_ADD_MEASUREMENTS, new)
+            with self._lock:
+                self._check_writable()
+                with self._backend.explained():
+                    if not self._backend.append(self._open, new, token):
+                        raise ClaimLost(trial)
         except IntegrityError as error:
-            raise self._refused(study, trial, [row["step"] for row in new]) from error
+            raise self._refused(study, trial, [row[2] for row in new]) from error
 
     def _check_claim(self, connection: Connection, study: int, trial: int, claim: Claim | None) -> None:
         if claim is None:
@@ -407,7 +420,7 @@ class Ledger:
             MoveError: The trial has no outstanding move.
         """
         key = {"study": study, "trial": trial}
-        with self._writing() as connection:
+        with self._writing(study) as connection:
             self._check_claim(connection, study, trial, claim)
             move = connection.scalar(_LATEST_MOVE, key)  # its id
             if move is None or connection.scalar(_ENDING_OF, {"move": move}) is not None:
@@ -418,7 +431,7 @@ class Ledger:
                 "move": move,
                 "stop_step": curve.last_step,
                 "ended": ended,
-                "error": error,
+                "error": None if error is None else rows.as_text(error),
                 "waste_s": waste_s,
                 "at": now(),
                 "points": curve.points,
@@ -490,8 +503,8 @@ class Ledger:
 
     def version(self) -> int | None:
         """A number that changes when another opening of the ledger has written; None where nobody can tell."""
-        with self._transaction(self._reader) as connection:
-            return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+        with self._reading() as connection:
+            return self._backend.version(connection)
 
     # Sessions
 
