@@ -127,6 +127,15 @@ def test_code_written_in_c_has_a_name_only():
     assert fingerprint(code=len)["code"] == {"name": "builtins.len"}
 
 
+def test_of_a_command_the_files_that_it_names_are_hashed(mine):
+    command = [sys.executable, str(mine), "--lr", "{lr}"]
+    before = fingerprint(code=command)["code"]
+    assert before["name"].endswith("mine.py --lr {lr}")
+    mine.write_text("print('other')")
+    assert fingerprint(code=command)["code"]["source"] != before["source"]
+    assert fingerprint(code=[*command, "--wd", "0"])["code"]["name"] != before["name"]
+
+
 class Scorer:
     def __call__(self, config, seed):
         return 0.5

@@ -1,6 +1,7 @@
 """Rechecks of real studies, end to end: worlds that stayed, moved, or broke."""
 
 import math
+import sys
 import zlib
 
 import numpy as np
@@ -144,3 +145,48 @@ def test_too_small_a_budget_is_refused_before_anything_is_written():
     with pytest.raises(BudgetError, match="Give at least 12"):
         study.recheck(world(), trainings=10, workers=0)
     assert (len(study.trials()), study.notes("recheck begun")) == (count, [])
+
+
+# -- every form of objective
+
+LINE = "import sys, json; print(json.dumps(dict(error=abs(float(sys.argv[1]) - 0.3) + int(sys.argv[2]) % 7 / 1000)))"
+
+
+def number(config, seed):
+    return abs(config["x"] - 0.3) + seed % 7 / 1000
+
+
+def steps(config, seed, folder):
+    for step in range(1, 4):
+        (folder / "state").write_text(str(step))
+        yield {"step": step, "error": abs(config["x"] - 0.3) + 1 / step + seed % 7 / 1000}
+
+
+@pytest.mark.parametrize(
+    ("objective", "horizon"),
+    [(number, 1), (steps, 3), ([sys.executable, "-c", LINE, "{x}", "{seed}"], 1)],
+    ids=["function", "generator with a folder", "command"],
+)
+def test_every_form_of_objective_can_be_rechecked(objective, horizon):
+    study = Study(space=ayar.Space(x=ayar.Float(0.0, 1.0)), minimize="error", horizon=horizon)
+    study.tune(objective, trials=6, workers=0, progress=False)
+    found = study.recheck(objective, trainings=14, workers=0, progress=False)
+    assert found.trainings <= 14
+    assert {arm.gain is None for arm in found.screened} == {False}
+
+
+def test_a_recipe_is_rechecked_in_lanes():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 3)).astype(np.float32)
+    y = (X[:, 0] > 0).astype(np.int64)
+    recipe = ayar.deep_net(ayar.Data(X[:60], y[:60], X[60:], y[60:], n_classes=2))
+    space = ayar.Space(
+        learning_rate=ayar.Float(1e-3, 0.3, log=True), hidden_layers=1, hidden_units=4, optimizer="adam", iterations=2
+    )
+    study = Study(space=space, minimize="valid_error")
+    study.tune(recipe, trials=4, workers=0, progress=False)
+    count = len(study.trials())
+    found = study.recheck(recipe, trainings=14, workers=0, progress=False)
+    assert len(study.trials()) - count == found.trainings
+    (profile,) = study.notes("data profile")
+    assert profile.body["rows"] == study.notes("fingerprint")[-1].body["data"]["rows"] == 60

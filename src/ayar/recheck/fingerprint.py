@@ -31,13 +31,14 @@ _PATIENCE_S = 10.0  # for git and nvidia-smi, which may hang on a sick network d
 
 
 def fingerprint(
-    data: str | Mapping[str, Any] | None = None, code: Callable[..., object] | None = None
+    data: str | Mapping[str, Any] | None = None, code: Callable[..., object] | Sequence[str] | None = None
 ) -> dict[str, dict[str, Any]]:
     """Hardware, software, code and data as they are now; JSON-safe.
 
     Args:
         data: A hash of the data's content and split, or what else is known of it, by name.
-        code: The training. Its own source is hashed; what it calls is covered by the commit it lies in.
+        code: The training. Its own source is hashed; what it calls is covered by the commit it lies in. Of a
+            command, its words, the files that they name are hashed.
 
     Returns:
         Group -> field -> value, with a further group ``"sha256"``: group -> hash of its canonical JSON. What
@@ -122,10 +123,15 @@ def _installed(distribution: str) -> str | None:
         return None
 
 
-def _code(code: Callable[..., object] | None) -> dict[str, Any]:
+def _code(code: Callable[..., object] | Sequence[str] | None) -> dict[str, Any]:
     folder = Path.cwd()
     fields: dict[str, Any] = {}
-    if code is not None:
+    if isinstance(code, Sequence):
+        files = [Path(word) for word in code if Path(word).is_file()]
+        fields["name"] = " ".join(code)
+        fields["source"] = _sha256(" ".join(hashlib.sha256(file.read_bytes()).hexdigest() for file in files))
+        folder = files[-1].absolute().parent if files else folder
+    elif code is not None:
         target = _defined(code)
         fields["name"] = f"{target.__module__}.{target.__qualname__}"
         try:

@@ -45,7 +45,8 @@ def timeline(notes: Sequence[Note]) -> list[Event]:
             events.append(Event(at, "winner confirmed", told))
         elif note.kind == RECHECKED:
             stayed = body["verdict"] in ("keep, confirmed", "keep, not beaten", "better, not worth it")
-            events.append(Event(at, body["verdict"], _seen(body), stayed))
+            whose = "one from elsewhere: " * body.get("imported", False)
+            events.append(Event(at, f"{whose}{body['verdict']}", _seen(body), stayed))
         elif note.kind == ADOPTED:
             events.append(Event(at, "winner replaced", "the challenger of the recheck before took its place"))
         elif note.kind == ALARM:

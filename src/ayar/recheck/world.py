@@ -18,6 +18,7 @@ from ayar.recheck.drift import Drift, drift
 from ayar.recheck.due import Watched
 from ayar.recheck.fingerprint import fingerprint
 from ayar.records import Configuration
+from ayar.run.command import Command
 from ayar.run.objective import as_training
 
 PRINT, PROFILE, BEGUN, THROUGHPUT = "fingerprint", "data profile", "recheck begun", "throughput"
@@ -38,7 +39,14 @@ def world_of(objective: Any) -> World:
     """The world of an objective as it is now."""
     seen = profile_of(objective)
     data = getattr(objective, "data_hash", None) if seen is None else seen.fields
-    return World(fingerprint(data, objective if callable(objective) else None), seen)
+    return World(fingerprint(data, _code_of(objective)), seen)
+
+
+def _code_of(objective: Any) -> Any:
+    """What an objective's author wrote: a function, a recipe's ``build``, a command's words; None for other things."""
+    if isinstance(objective, str | list | tuple):
+        return list(Command.of(objective).words)
+    return objective if callable(objective) else getattr(objective, "build", None)
 
 
 def news(notes: Sequence[Note], world: World) -> list[tuple[str, dict[str, Any]]]:
