@@ -21,7 +21,7 @@ from torch import nn
 from ayar.curves import VERDICTS, diagnose
 from ayar.integrations.torch_signals import TorchSignals
 from ayar.records import Curve, Metric, Verdict
-from ayar.reports.terminal import cost_curve, verdict_lines
+from ayar.reports.terminal import cost_curve, verdict_lines, verdict_places
 
 PAGE = Path(__file__).parents[1] / "docs" / "guides" / "gallery.md"
 
@@ -147,7 +147,8 @@ def page(examples: Sequence[Example] = EXAMPLES) -> str:
     for example in examples:
         curve, said = read(example)
         steps, losses = curve.metric("train_probe")
-        drawn = cost_curve({"": (steps.tolist(), losses.tolist())}, width=70, height=8)
+        curves = {"": (steps.tolist(), losses.tolist())}
+        drawn = cost_curve(curves, width=70, height=8, places=verdict_places(said))
         parts.append(f"## {example.verdict[:1].upper()}{example.verdict[1:]}\n")
         parts.append(f"{example.how} In short: {VERDICTS[example.verdict]}.\n")
         parts.append(f"```text\n{drawn}\n\n{verdict_lines(said).rstrip()}\n```\n")

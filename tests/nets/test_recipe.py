@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import islice
 
@@ -29,6 +30,9 @@ CONFIG = {
 }
 
 
+INSIDE = {"gradient_norm", "gradient_ratio", "update_ratio", "dead_units"}
+
+
 def paused(generator, step):
     """What the generator yields up to ``step``; it stays suspended there."""
     return list(islice(generator, step + 1))
@@ -40,8 +44,33 @@ def paused(generator, step):
 def test_step_zero_is_the_untrained_net_and_every_epoch_follows(data):
     curve = list(deep_net(data).train(CONFIG, seed=3))
     assert [m["step"] for m in curve] == list(range(9))
-    assert all(set(m) == {"step", "train_probe", "valid_loss", "valid_error"} for m in curve)
+    assert set(curve[0]) == {"step", "train_probe", "valid_loss", "valid_error"}
+    assert all(set(m) == set(curve[0]) | INSIDE for m in curve[1:])
     assert all(isinstance(value, int | float) for m in curve for value in m.values())
+
+
+def test_a_look_inside_tells_the_gradient_and_the_update_of_the_first_mini_batch(data):
+    config = {**CONFIG, "batch_size": 10**6, "optimizer": "sgd", "learning_rate": 0.1, "iterations": 1, "dropout": 0.0}
+    recipe = replace(deep_net(data), dtype=torch.float64)
+    _, told = recipe.train({**config, "weight_decay": 0.0, "warmup": 0.0, "schedule": "constant"}, seed=3)
+    net, material = recipe.begin(config, 3).net, recipe.material
+    names, tensors = zip(*net.named_parameters(), strict=True)
+    slopes = torch.autograd.grad(material.loss(net(material.X_train), material.y_train), tensors)
+    rms = [float(slope.square().mean().sqrt()) for name, slope in zip(names, slopes, strict=True) if name[0] == "W"]
+    slopes_of_W, W = (
+        [t.detach().flatten() for name, t in zip(names, ts, strict=True) if name[0] == "W"] for ts in (slopes, tensors)
+    )
+    assert told["gradient_norm"] == pytest.approx(float(torch.cat([s.flatten() for s in slopes]).norm()), rel=1e-9)
+    assert told["gradient_ratio"] == pytest.approx(rms[0] / rms[-1], rel=1e-9)
+    assert told["update_ratio"] == pytest.approx(
+        float(0.1 * torch.cat(slopes_of_W).norm() / torch.cat(W).norm()), rel=1e-6
+    )
+    assert 0 <= told["dead_units"] < 1
+
+
+def test_a_long_training_is_looked_into_ten_times(data):
+    curve = list(deep_net(data).train({**CONFIG, "iterations": 40}, seed=3))
+    assert [m["step"] for m in curve if INSIDE & set(m)] == [4, 8, 12, 16, 20, 24, 28, 32, 36, 40]
 
 
 def test_the_same_seed_gives_the_same_curve_and_another_seed_another(data):

@@ -181,3 +181,33 @@ def test_a_verdict_is_told_with_its_evidence():
     assert "diverging (strong evidence): The cost became infinite" in verdict_lines(told.verdicts[number])
     assert "non_finite 1 (limit 0)" in verdict_lines(told.verdicts[number])
     assert verdict_lines(()) == ""
+
+
+def bracket_of(picture, name):
+    """First and last column of the mark that stands for a place of this name."""
+    (line,) = [line for line in picture.splitlines() if name in line]
+    columns = [column for column, letter in enumerate(line) if letter in "├┤▲"]
+    return min(columns), max(columns)
+
+
+def test_the_place_that_shows_a_verdict_is_marked_below_it():
+    """Under the very columns of its steps, whether its name fits into the mark or not."""
+    steps = list(range(41))
+    places = [("too slow", 0, 40), ("noisy late", 36, 40), ("spikes", 20, 20), ("diverging", 0, 4)]
+    picture = cost_curve({"": (steps, [2.0 - 0.01 * k for k in steps])}, width=70, height=6, places=places)
+    axis = next(line for line in picture.splitlines() if "└" in line)
+    ticks = [column for column, letter in enumerate(axis) if letter == "┬"]  # at steps 0, 10, 20, 30, 40
+
+    assert bracket_of(picture, "too slow") == (ticks[0], ticks[4])
+    assert bracket_of(picture, "spikes") == (ticks[2], ticks[2])
+    assert bracket_of(picture, "noisy late")[1] == ticks[4]
+    assert ticks[3] < bracket_of(picture, "noisy late")[0] < ticks[4]
+    assert bracket_of(picture, "diverging")[0] == ticks[0]
+    assert all(len(line) <= 80 for line in picture.splitlines())
+
+
+@given(st.floats(-5, 50), st.floats(-5, 50), st.integers(30, 80), st.text("abc ", min_size=1, max_size=22))
+def test_a_mark_stays_within_the_picture(first, last, width, name):
+    curve = ([0, 40], [1.0, 0.5])
+    picture = cost_curve({"": curve}, width=width, places=[(name, min(first, last), max(first, last))])
+    assert max(map(len, picture.splitlines())) <= max(width + len(" step"), 9 + 3 + len(name) + 2)

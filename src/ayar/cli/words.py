@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import textwrap
 from collections.abc import Mapping, Sequence
+from string import ascii_uppercase
 from typing import Any
 
 from ayar.curves.tested import Outcome
@@ -13,22 +14,26 @@ from ayar.intuition.response import GoodRange
 from ayar.records import Advice, Trial
 from ayar.reports import sentences, tables, words
 from ayar.reports.tables import Story
-from ayar.reports.terminal import cost_curve, verdict_lines
+from ayar.reports.terminal import cost_curve, verdict_lines, verdict_places
 
 WIDTH = 80
 
 
 def drawn(story: Story, numbers: Sequence[int], *, height: int = 12) -> str:
     """The cost curves of some trials in one picture, with their verdicts beside the labels."""
-    curves = {}
-    for number in numbers:
+    curves: dict[str, tuple[Sequence[float], Sequence[float]]] = {}
+    places: list[tuple[str, float, float]] = []
+    for letter, number in zip(ascii_uppercase, numbers, strict=False):
         trial = story.trial(number)
+        verdicts = verdict_places(story.verdicts.get(number, ()))
+        # Beside others a curve's headline is enough, under the letter that it ends in.
+        places += verdicts if len(numbers) == 1 else [(letter, first, last) for _, first, last in verdicts[:1]]
         curve = tables.cost_curve(story, trial)
         curves[f"trial {number}: {sentences.verdict(story, trial)}"] = (
             curve if curve[0] else tables.metric_curve(story, trial)
         )
     name = tables.cost_name(story) or story.metric
-    return f"{words.spelled(name)} against step\n{cost_curve(curves, width=WIDTH - 4, height=height)}"
+    return f"{words.spelled(name)} against step\n{cost_curve(curves, width=WIDTH - 4, height=height, places=places)}"
 
 
 def diagnosis(story: Story, number: int, advice: Sequence[Advice]) -> str:

@@ -15,14 +15,11 @@ Three lines, marked below::
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 
 from ayar.curves.faults import DEAD_UNITS, GRADIENT_NORM, GRADIENT_NORM_MAX, GRADIENT_RATIO, UPDATE_RATIO
-
-_WEIGHTED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+from ayar.nets.inside import dead_share, first_to_last
 
 
 class TorchSignals:
@@ -63,7 +60,9 @@ class TorchSignals:
             before = [p.clone() for p in learned]
             optimizer.step()
             update, size = _norms([b - p for b, p in zip(before, learned, strict=True)]).norm(), _norms(learned).norm()
-            self._seen.append(torch.stack([norms.norm(), _first_to_last(learned, norms), update / size]))
+            slopes = [norm / p.numel() ** 0.5 for p, norm in zip(learned, norms, strict=True) if p.ndim >= 2]
+            ratio = first_to_last(torch.stack(slopes)) if slopes else torch.full_like(update, float("nan"))
+            self._seen.append(torch.stack([norms.norm(), ratio, update / size]))
 
     def metrics(self) -> dict[str, float]:
         """What was seen since the last call, to be yielded beside your own metrics.
@@ -86,46 +85,6 @@ class TorchSignals:
         return {name: value for name, value in told.items() if abs(value) < float("inf")}
 
 
-def dead_share(net: nn.Module, probe: Tensor) -> float:
-    """Share of the hidden units that give one and the same output for every row of ``probe``; NaN without any.
-
-    A hidden unit is an input of a linear or convolutional layer other than the first; of a convolution, one channel.
-    """
-    inputs: dict[nn.Module, Tensor] = {}
-
-    def keep(layer: nn.Module, given: tuple[Any, ...]) -> None:
-        inputs.setdefault(layer, given[0])
-
-    layers = [m for m in net.modules() if isinstance(m, _WEIGHTED)]
-    hooks = [layer.register_forward_pre_hook(keep) for layer in layers]
-    training = net.training
-    try:
-        with torch.no_grad():
-            net.eval()(probe)
-    finally:
-        net.train(training)
-        for hook in hooks:
-            hook.remove()
-    dead = [_constant(layer, x) for layer, x in list(inputs.items())[1:]]
-    return float(torch.cat(dead).double().mean()) if dead else float("nan")
-
-
-def _constant(layer: nn.Module, x: Tensor) -> Tensor:
-    """Which units of a layer's input do not vary, shape ``(n_units,)``: the last axis, or a convolution's channels."""
-    units = x.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1)
-    low, high = torch.aminmax(units, dim=1)
-    return high - low <= 1e-6 * high.abs().maximum(low.abs())
-
-
 def _norms(tensors: list[Tensor]) -> Tensor:
     """The norm of each, shape ``(n,)``."""
     return torch.stack([torch.linalg.vector_norm(each) for each in tensors])
-
-
-def _first_to_last(parameters: list[Tensor], norms: Tensor) -> Tensor:
-    """Root-mean-square gradient of the first third of the weight layers over that of the last third, by medians."""
-    weights = [(norm / p.numel() ** 0.5) for p, norm in zip(parameters, norms, strict=True) if p.ndim >= 2]
-    third = max(len(weights) // 3, 1)
-    if len(weights) < 2:
-        return torch.full((), float("nan"), device=norms.device)
-    return torch.stack(weights[:third]).median() / torch.stack(weights[-third:]).median()

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ayar.curves.faults import DEAD_UNITS
 from ayar.errors import DataError, SpaceError
 from ayar.nets import parameters
 from ayar.nets.dropout import masks_of
+from ayar.nets.inside import ROWS, Glance, dead_share, is_looked_at, together
 from ayar.nets.optimizers import Optimizer, learning_rates
 from ayar.records import Configuration, config_key
 
@@ -63,6 +66,11 @@ class Material:
         """The share of each target that ``label_smoothing`` spreads over all classes; 0 for a loss of one's own."""
         return share(config, "label_smoothing") if self.loss is nn.functional.cross_entropy else 0.0
 
+    @cached_property
+    def last_rows(self) -> Tensor:
+        """The last inputs that a net is measured by; its hidden units are to answer to them."""
+        return torch.cat([self.X_probe, self.X_valid])[-ROWS:]
+
     def measurement(self, train_loss: float, probe_outputs: Tensor, valid_outputs: Tensor) -> dict[str, float]:
         """The metrics of one step; all NaN where a loss is not finite.
 
@@ -94,6 +102,7 @@ class Alone:
         batch_size: Rows of a mini-batch.
         updates: Mini-batches of the whole training.
         step: Epochs trained.
+        seen: What was seen inside the net and not yet told, by metric; see ``ayar.nets.inside``.
     """
 
     def __init__(
@@ -106,6 +115,7 @@ class Alone:
         self.net = net
         self.optimizer = Optimizer(net, config)
         self.step = 0
+        self.seen: dict[str, float] = {}
         self._material = material
         self._loss = smoothed(material.loss, material.smoothing(config))
         self._checkpoint = Checkpoint(folder, config, seed) if folder is not None else None
@@ -136,11 +146,36 @@ class Alone:
             total = torch.zeros((), dtype=self.optimizer.vector.dtype, device=X_train.device)
             order = torch.randperm(len(X_train)).to(X_train.device)
             X_batches, y_batches = batches(X_train[order], self.batch_size), batches(y_train[order], self.batch_size)
+            self.seen, looking = {}, self.looks
             for X, y, rate in zip(X_batches, y_batches, rates.tolist(), strict=True):
                 total += self.gradient_of(X, y)
+                glance = self._glance() if looking else None
                 self.optimizer.step(rate)
+                if glance is not None:
+                    (self.seen,), looking = glance.told([self.entries]), False
+        if self.seen:
+            self.seen[DEAD_UNITS] = dead_share(self.net, self._material.last_rows)
         self.step += 1
         return float(total)
+
+    @property
+    def looks(self) -> bool:
+        """Whether the next epoch is one to look inside."""
+        return is_looked_at(self.step + 1, self.iterations)
+
+    @property
+    def entries(self) -> list[int]:
+        """Of each of its net's weights W[l]."""
+        return [W.numel() for W in self._weights]
+
+    @property
+    def _weights(self) -> list[Tensor]:
+        return [p for p in self.net.parameters() if p.requires_grad and p.ndim > 1]
+
+    def _glance(self) -> Glance:
+        weights = self._weights
+        slopes = [W.grad.unsqueeze(0) for W in weights if W.grad is not None]
+        return Glance(self.optimizer.gradient.unsqueeze(0), [W.data.unsqueeze(0) for W in weights], slopes)
 
     def gradient_of(self, X: Tensor, y: Tensor) -> Tensor:
         """Leave with the optimizer the gradient of the loss on one mini-batch; returns the loss."""
@@ -152,7 +187,8 @@ class Alone:
     def measure(self, train_loss: float) -> dict[str, float]:
         """The metrics at this step; ``train_loss`` as in ``Material.measurement``."""
         probe_outputs = evaluate(self.net, self._material.X_probe)
-        return self._material.measurement(train_loss, probe_outputs, evaluate(self.net, self._material.X_valid))
+        valid_outputs = evaluate(self.net, self._material.X_valid)
+        return together(self._material.measurement(train_loss, probe_outputs, valid_outputs), self.seen)
 
     @property
     def is_due(self) -> bool:

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ayar.nets.inside import ROWS, constant, share
 from ayar.nets.layout import Layout, rows_for
 from ayar.nets.optimizers import LaneState
 from ayar.nets.products import Call, affine, product
@@ -199,7 +200,7 @@ class Evaluation:
         X: The rows, shape ``(n, inputs)``.
     """
 
-    CHUNK = 128  # so that the numbers of a layer stay in the cache
+    CHUNK = ROWS  # so that the numbers of a layer stay in the cache
 
     def __init__(self, layout: Layout, vector: Tensor, activations: Sequence[str], X: Tensor) -> None:
         self._X = X
@@ -215,6 +216,17 @@ class Evaluation:
             self._forward.run()
             self._outputs[..., start : start + len(rows)] = self._forward.outputs[..., : len(rows)]
         return self._outputs
+
+    def dead_shares(self, sizes: Mapping[int, Sequence[int]]) -> dict[int, float]:
+        """For nets by number, with layers of these sizes, the share of the hidden units with one and the same output.
+
+        Asked after ``run``, for the last ``CHUNK`` rows: those before the last ones still lie in the chunk.
+        """
+        rows = min(len(self._X), len(self._chunk))
+        dead = [constant(layer[:, :rows]) for layer in self._forward.read[1:]] if sizes else []
+        return {
+            net: share(layer[net, :n] for layer, n in zip(dead, own[1:-1], strict=True)) for net, own in sizes.items()
+        }
 
 
 def runs(values: Sequence[Any]) -> list[tuple[Any, slice]]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
+from ayar.curves.faults import DEAD_UNITS
 from ayar.nets.alone import Material, seed_of
 from ayar.nets.dense import Evaluation, Step
 from ayar.nets.dropout import Masks, fill
+from ayar.nets.inside import Glance, is_looked_at, together
 from ayar.nets.layout import Layout, rows_for
 from ayar.nets.optimizers import LaneOptimizer, LaneState, rule_of
 from ayar.nets.plain_trial import PlainTrial
@@ -34,6 +37,7 @@ class Lane:
         stop_step: Where it stands still.
         stands: Whether it has stopped there, or diverged.
         diverged: Whether a loss was not finite.
+        seen: What was seen inside its net and not yet told, by metric; see ``ayar.nets.inside``.
     """
 
     number: int
@@ -42,6 +46,7 @@ class Lane:
     stop_step: int
     stands: bool = False
     diverged: bool = False
+    seen: dict[str, float] = field(default_factory=dict)
 
     @cached_property
     def sizes(self) -> tuple[int, ...]:
@@ -72,6 +77,16 @@ class Lane:
     def is_heard(self) -> bool:
         """Whether its present step is one to be reported."""
         return self.trial.step > self.start_step
+
+    @property
+    def looks(self) -> bool:
+        """Whether the next epoch is one to look inside."""
+        return is_looked_at(self.trial.step + 1, self.trial.iterations)
+
+    @property
+    def entries(self) -> list[int]:
+        """Of each W[l] of its net."""
+        return [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
 
     @property
     def order(self) -> tuple[Any, ...]:
@@ -126,9 +141,11 @@ class Group:
             reports += self._measured(lanes, [0.0] * len(lanes), untrained)
         losses = self._epoch()
         if any(lane.is_heard for lane in self.lanes):
-            for lane, told in zip(
-                list(self.lanes), self._measured(self.lanes, losses, self._trained.run()), strict=True
-            ):
+            outputs = self._trained.run()
+            looked = {row: lane.sizes for row, lane in enumerate(self.lanes) if lane.seen}
+            for row, share in self._trained.dead_shares(looked).items():
+                self.lanes[row].seen[DEAD_UNITS] = share
+            for lane, told in zip(list(self.lanes), self._measured(self.lanes, losses, outputs), strict=True):
                 if lane.is_heard:
                     reports.append(told)
                     lane.diverged = math.isnan(told[2]["valid_loss"])
@@ -181,6 +198,10 @@ class Group:
             if self._drops
         }
 
+    def _glance(self) -> Glance:
+        weights, slopes = self.layout.weights(self._state.vector), self.layout.weights(self._state.gradient)
+        return Glance(self._state.gradient, weights, slopes)
+
     def _copy_out(self, lane: Lane) -> None:
         """Bring the trial's own state up to date."""
         row = self._rows_of.index(lane)
@@ -197,6 +218,8 @@ class Group:
             torch.randperm(order.shape[1], generator=self._generator, out=order[row])
         n_updates = sum(times for _, times in self._sizes)
         coefficients = iter(self._optimizer.coefficients([trial.updates_made for trial in lanes], n_updates))
+        seen: list[dict[str, float]] = [{} for _ in lanes]
+        looking = any(lane.looks for lane in self.lanes)
         start = 0
         for step, (rows, times) in zip(self._steps, self._sizes, strict=True):
             index = torch.zeros(times, len(lanes), rows_for(rows), dtype=torch.int64)
@@ -208,10 +231,15 @@ class Group:
                 factors = self._factors(masks, rows, count)
                 for b in range(count):
                     step.run(drawn[b], [layer[b] for layer in factors])
+                    glance = self._glance() if looking else None
                     self._optimizer.step(next(coefficients))
-        for trial in lanes:
-            trial.updates_made += n_updates
-            trial.step += 1
+                    if glance is not None:
+                        seen, looking = glance.told([lane.entries for lane in self.lanes]), False
+        for lane, inside in zip(self.lanes, seen, strict=True):
+            lane.seen.clear()
+            lane.seen.update(inside if lane.looks else {})
+            lane.trial.updates_made += n_updates
+            lane.trial.step += 1
         errors: list[float] = torch.stack([step.take_errors() for step in self._steps]).sum(0).tolist()
         return errors
 
@@ -257,7 +285,7 @@ class Group:
         valid_losses = self._losses(outputs[..., n_probe:], material.y_valid)
         valid = outputs[..., n_probe:] if self._is_regression else outputs[..., n_probe:].mT.contiguous()
         return [
-            (lane.number, lane.trial.step, material.named(*of_lane))
+            (lane.number, lane.trial.step, together(material.named(*of_lane), lane.seen))
             for lane, *of_lane in zip(lanes, train_losses, probe_losses, valid_losses, valid, strict=True)
         ]
 

@@ -39,6 +39,13 @@ class DeepNet(nn.Module):
         outputs = nn.functional.linear(a, *self._weights(self.output_layer))
         return outputs.squeeze(-1) if self.squeeze else outputs
 
+    def hidden_outputs(self, a: Tensor) -> list[Tensor]:
+        """What each hidden layer gives for the rows of ``a``, without dropout: ``(n, n[l])`` each."""
+        outputs: list[Tensor] = []
+        for layer in range(1, self.output_layer):
+            outputs.append(self.activation(nn.functional.linear(outputs[-1] if outputs else a, *self._weights(layer))))
+        return outputs
+
     def _weights(self, layer: int) -> tuple[Tensor, Tensor]:
         return getattr(self, f"W[{layer}]"), getattr(self, f"b[{layer}]")
 

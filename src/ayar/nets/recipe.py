@@ -66,9 +66,9 @@ class Recipe:
         """Train ``config`` epoch by epoch; each ``next`` trains one more and yields what it gave.
 
         Yields ``{"step", "train_probe", "valid_loss", ...metrics}``: step 0, the untrained net, and then steps
-        ``start_step + 1`` to ``config["iterations"]``. ``train_probe`` is the loss on at most 512 training rows,
-        the same for every trial and evaluated like the validation set, without dropout. A step whose loss is
-        not finite gives NaN throughout and is the last.
+        ``start_step + 1`` to ``config["iterations"]``; at ten of them also what ``ayar.nets.inside`` sees.
+        ``train_probe`` is the loss on at most 512 training rows, the same for every trial and evaluated like the
+        validation set, without dropout. A step whose loss is not finite gives NaN throughout and is the last.
 
         All randomness of epoch e derives from ``(seed, e)``, so trials can take turns in one process, and a
         trial that is resumed goes on bit for bit as if it had never paused. ``folder`` makes resuming quick:

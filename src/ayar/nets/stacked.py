@@ -20,7 +20,9 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
+from ayar.curves.faults import DEAD_UNITS
 from ayar.nets.alone import EVALUATION_ROWS, Alone, Loss, Material, batches, seed_of, smoothed
+from ayar.nets.inside import Glance, dead_share, together
 from ayar.nets.optimizers import LaneOptimizer, LaneState
 from ayar.nets.traced import Computation, traced
 
@@ -178,6 +180,8 @@ class Stack:
         self._others = {name: torch.stack([own[name] for own in others]) for name in others[0]}
         self._smoothing = self._state.vector.new_tensor([material.smoothing(lane.config) for lane in self.lanes])
         self._shares = [_shares(lane.net) for lane in self.lanes]
+        self._shapes = shapes
+        self._seen: list[dict[str, float]] = []
 
     def epoch(self) -> list[dict[str, float]]:
         """Train one epoch; returns each lane's metrics then, in the order in which they were given."""
@@ -187,8 +191,12 @@ class Stack:
             lane: self._material.measurement(*measured)
             for lane, *measured in zip(self.lanes, sums, probes, valids, strict=True)
         }
+        looks = [lane.looks for lane in self.lanes]
         self._store()
-        return [metrics[lane] for lane in self._given]
+        for lane, seen, looked in zip(self.lanes, self._seen, looks, strict=False):
+            if looked:
+                lane.seen = seen | {DEAD_UNITS: dead_share(lane.net, self._material.last_rows)}
+        return [together(metrics[lane], lane.seen) for lane in self._given]
 
     def train(self) -> list[float]:
         """Train one epoch of the stack alone; returns each lane's sum of its mini-batches' losses."""
@@ -202,12 +210,21 @@ class Stack:
         )
         done = [lane.optimizer.updates for lane in self.lanes]
         totals = self._state.vector.new_zeros(len(self.lanes))
+        looking = any(lane.looks for lane in self.lanes)
         for rows, coefficients in zip(parts, optimizer.coefficients(done, len(parts)), strict=True):
             totals += self.gradients(_gathered(X_train, rows), _gathered(y_train, rows), generators)
+            glance = self._glance() if looking else None
             optimizer.step(coefficients)
+            if glance is not None:
+                self._seen, looking = glance.told([lane.entries for lane in self.lanes]), False
         self._updates = len(parts)
         sums: list[float] = totals.tolist()
         return sums
+
+    def _glance(self) -> Glance:
+        slopes = _views(self._state.gradient, self._shapes)
+        names = [name for name, shape in self._shapes.items() if len(shape) > 1]
+        return Glance(self._state.gradient, [self._trained[n] for n in names], [slopes[n] for n in names])
 
     def generators(self) -> list[Generator]:
         """A generator for each lane that gives what torch's global one gives in its next epoch alone."""

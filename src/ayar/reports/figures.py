@@ -64,6 +64,15 @@ class Interval:
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """A stretch of steps, from ``first`` to ``last``, where a curve shows something that has a name."""
+
+    name: str
+    first: float
+    last: float
+
+
+@dataclass(frozen=True, slots=True)
 class _Frame:
     """The drawing area inside a picture; all in SVG units, origin at the upper left."""
 
@@ -108,6 +117,26 @@ def curves(lines: Sequence[Line], x: Scale, y: Scale, labels: Labels) -> str:
     body = [*_y_axis(frame, y, labels), *_x_axis(frame, x, labels.x)]
     body += [_curve(frame, x, y, line) for line in sorted(lines, key=lambda line: line.chosen)]
     return frame.svg(labels.figure, body, "plot curves")
+
+
+def marked_curve(lines: Sequence[Line], places: Sequence[Place], x: Scale, y: Scale, labels: Labels) -> str:
+    """One trial's curve with its places marked above it, the first one shaded; further lines are drawn dashed."""
+    rows = 22
+    frame = _Frame(
+        width=380, height=230 + rows * len(places), left=54, right=12, top=24 + rows * len(places), bottom=42
+    )
+    body = [*_y_axis(frame, y, labels, most=5), *_x_axis(frame, x, labels.x, most=5)]
+    for position, place in enumerate(places):
+        start, stop = (frame.x(x.clipped(end)) for end in (place.first, place.last))
+        start, stop = (start, stop) if stop - start > 4 else (start - 2, start + 2)
+        row, fits = 34 + rows * position, start + 7 * len(place.name) < frame.width
+        if position == 0:
+            body.insert(0, _tag("rect", x=start, y=row, width=stop - start, height=frame.y(0) - row, css="place"))
+        body.append(_tag("line", x1=start, x2=stop, y1=row, y2=row, css="bracket"))
+        css = "found" if fits else "found end"
+        body.append(_tag("text", place.name, x=start if fits else frame.x(1), y=row - 5, css=css))
+    body += [_curve(frame, x, y, line, css="" if position == 0 else " beside") for position, line in enumerate(lines)]
+    return frame.svg(labels.figure, body, "plot read")
 
 
 def slices(points: Sequence[Point], x: Scale | Sequence[str], y: Scale, labels: Labels) -> str:
@@ -201,11 +230,11 @@ def thinned(values: Sequence[float], most: int = _MOST_POINTS) -> list[int]:
     return sorted(kept)
 
 
-def _curve(frame: _Frame, x: Scale, y: Scale, line: Line) -> str:
+def _curve(frame: _Frame, x: Scale, y: Scale, line: Line, css: str = "") -> str:
     end = next((k for k, value in enumerate(line.values) if not math.isfinite(value)), len(line.values))
     steps, values = line.steps[:end], line.values[:end]
     places = [(frame.x(x.at(steps[k])), frame.y(y.clipped(values[k]))) for k in thinned(values)]
-    css = _css("l", line.level, line.chosen)
+    css = _css("l", line.level, line.chosen) + css
     marks = ""
     if places:
         path = _path(places, top=frame.y(1))

@@ -12,7 +12,7 @@ from importlib import resources
 from typing import TYPE_CHECKING, Any
 
 from ayar.records import ScoreKind, State, Trial, Winner
-from ayar.reports import charts, sentences, tables, words
+from ayar.reports import charts, sentences, tables, verdicts, words
 from ayar.reports.tables import Story
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def render(story: Story, *, live: str | None = None) -> str:
         live: The study's change counter, for a page that is served: it then asks ``/api/study`` for a newer one
             every two seconds and renews itself. None: a file, which opens no connection at all.
     """
-    colour = charts.colours(story)
+    colour, readings = charts.colours(story), verdicts.readings(story)
     return _template().render(
         story=story,
         metric=words.spelled(story.metric),
@@ -39,6 +39,7 @@ def render(story: Story, *, live: str | None = None) -> str:
         score_chart=charts.score_chart(story),
         advice=sentences.next_moves(story),
         cost_charts=charts.cost_charts(story, colour),
+        readings=readings,
         slice_charts=charts.slice_charts(story, colour),
         slice_caption=charts.slice_caption(story),
         colour={"name": words.spelled(colour.name), "legend": colour.legend()} if colour else None,
@@ -47,7 +48,7 @@ def render(story: Story, *, live: str | None = None) -> str:
         facts=_facts(story),
         notes=_notes(story),
         history=[(f"{e.at:%Y-%m-%d %H:%M}", e.what, e.detail) for e in story.history],
-        known=_known(story),
+        known=_known(story, [reading.trial for reading in readings]),
         style=_asset("style.css"),
         scripts=_scripts(live=live is not None),
         policy=policy(live=live is not None),
@@ -176,17 +177,17 @@ def _cells(story: Story, trial: Trial, names: Sequence[str]) -> list[_Cell]:
     return cells
 
 
-def _known(story: Story) -> dict[str, Any]:
-    """What the page's script tells of each trial that can be pointed at."""
-    shown = {trial.id for trial in [*_best_rows(story), *charts.drawn(story), *charts.placed(story)]}
+def _known(story: Story, read: Sequence[int]) -> dict[str, Any]:
+    """What the page's script tells of each trial that can be pointed at, those that are ``read`` among them."""
+    shown = {*read} | {trial.id for trial in [*_best_rows(story), *charts.drawn(story), *charts.placed(story)]}
     return {str(trial.id): _card(story, trial) for trial in story.trials if trial.id in shown}
 
 
 def _card(story: Story, trial: Trial) -> list[Any]:
     score = story.score_of(trial)
     told = f"{words.spelled(story.metric)} {story.told(score)}" if math.isfinite(score) else ""
-    verdicts = story.verdicts.get(trial.id, ())
-    said = f"{verdicts[0].name} ({verdicts[0].confidence.value}): {verdicts[0].sentence}" if verdicts else ""
+    found = story.verdicts.get(trial.id, ())
+    said = f"{found[0].name} ({found[0].confidence.value}): {found[0].sentence}" if found else ""
     title = f"Trial {trial.id} · {trial.state.value} · {words.plural(trial.curve.last_step, 'step')}"
     return [title, told, said, tables.configuration_rows(story, trial.config)]
 

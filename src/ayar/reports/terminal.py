@@ -30,6 +30,7 @@ def cost_curve(
     width: int = 72,
     height: int = 12,
     log: bool | None = None,
+    places: Sequence[tuple[str, float, float]] = (),
 ) -> str:
     """One or several curves as text: label -> (steps, values).
 
@@ -41,6 +42,7 @@ def cost_curve(
         width: Columns in all, axis included.
         height: Rows of the picture, without axis and labels.
         log: Whether the values stand on a log scale; None: where all are positive and span more than a factor of 5.
+        places: Stretches to mark below the picture: a name, the first and the last step.
     """
     finite = [v for _, values in curves.values() for v in values if math.isfinite(v)]
     if not finite:
@@ -56,6 +58,7 @@ def cost_curve(
         if broken is not None:
             canvas.put(x.at(broken), 1.0, words.TIMES)
     lines = _with_axes(canvas.lines(), x, y)
+    lines += [_bracket(name, x.clipped(first), x.clipped(last), width - _MARGIN - 2) for name, first, last in places]
     if any(curves):
         lines += [f"{' ' * _MARGIN} {letter}  {label}" for letter, label in zip(letters, curves, strict=False)]
     return "\n".join(lines)
@@ -103,6 +106,11 @@ def verdict_lines(verdicts: Sequence[Verdict], *, colour: bool = False) -> str:
         if proofs:
             told.append(Text(f"  {', '.join(proofs)}", style="dim"))
     return _as_text(*told, colour=colour)
+
+
+def verdict_places(verdicts: Sequence[Verdict]) -> list[tuple[str, float, float]]:
+    """The places on a curve that show its verdicts, as ``cost_curve`` marks them. Abstaining has none."""
+    return [(verdict.name, *verdict.steps) for verdict in verdicts if verdict.evidence]
 
 
 def winner_summary(story: Story, *, colour: bool = False) -> str:
@@ -185,7 +193,7 @@ def _telling_curve(story: Story, trial: Trial) -> list[RenderableType]:
     title = Text.assemble(
         (f"Trial {trial.id}", "bold"), f": {sentences.verdict(story, trial)}. " if said else ". ", said
     )
-    picture = cost_curve({"": curve}, width=60, height=7)
+    picture = cost_curve({"": curve}, width=60, height=7, places=verdict_places(verdicts))
     return [title, Text(f"{words.spelled(name or '')} against step", style="dim"), Text(picture)]
 
 
@@ -217,6 +225,18 @@ def _with_axes(rows: Sequence[str], x: Scale, y: Scale) -> list[str]:
         start = max(0, column - len(text) // 2)
         labels[start : start + len(text)] = text
     return [*lines, f"{' ' * _MARGIN}└{''.join(base)}", f"{' ' * _MARGIN} {''.join(labels).rstrip()} step"]
+
+
+def _bracket(name: str, first: float, last: float, wide: int) -> str:
+    """A stretch of the axis, from one place in [0, 1] to another, with its name inside it or else beside it."""
+    start, stop = round(first * (wide - 1)), round(last * (wide - 1))
+    inside = stop - start - 1
+    if inside >= len(name) + 2:
+        return f"{' ' * (_MARGIN + 1 + start)}├{f' {name} ':─^{inside}}┤"
+    mark = f"├{'─' * inside}┤" if stop > start else "▲"
+    if start + len(mark) + len(name) < wide:
+        return f"{' ' * (_MARGIN + 1 + start)}{mark} {name}"
+    return f"{' ' * (_MARGIN + max(0, start - len(name)))}{name} {mark}"
 
 
 class _Canvas:
