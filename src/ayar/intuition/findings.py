@@ -15,6 +15,7 @@ import numpy as np
 
 from ayar.curves.advice import ROLES
 from ayar.curves.signals import trailing_median
+from ayar.intuition.effects import explained_share
 from ayar.records import Configuration, Evidence, State, Trial, Verdict
 from ayar.search.base import SEARCH_DATA
 from ayar.space import Choice, Float, Int, Space
@@ -24,6 +25,12 @@ LEADERS = 10
 
 FEWEST = 30
 """Trials below which nothing is said about ranges: by luck alone the best ones may crowd at an edge."""
+
+MANY = 60
+"""Trials below which it is not said that a value does not matter: it would take more to see that it does."""
+
+SMALL = 0.05
+"""The share of the differences between trials below which a hyperparameter counts as not mattering."""
 
 LEVEL = 0.05
 """How often, at most, a study without any such edge is told of one; all hyperparameters and ends together."""
@@ -74,7 +81,7 @@ class _Wall:
     def of_study(known: _Known) -> _Wall | None:
         """The wall right above the learning rates of the best five, if there is one."""
         name = next((name for name in ROLES["learning_rate"] if name in known.space), "")
-        rates = {t.id: t.config[name] for t in known.trials if isinstance(t.config.get(name), int | float)}
+        rates = {t.id: t.config[name] for t in known.trials if _is_number(t.config.get(name))}
         edge = max((rates[t.id] for t in known.leaders[:5] if t.id in rates), default=0.0)
         beyond = [number in known.diverged for number, rate in rates.items() if edge < rate <= 10 * edge]
         below = [number in known.diverged for number, rate in rates.items() if edge / 10 <= rate <= edge]
@@ -137,6 +144,84 @@ def _walls(known: _Known) -> list[Finding]:
             (Evidence("diverged_beyond", wall.diverged / wall.of, 2 / 3),),
         )
     ]
+
+
+def _too_wild(known: _Known) -> list[Finding]:
+    """Many trials diverge, and the learning rate tells which: the one that parts them best from the others."""
+    name = next((name for name in ROLES["learning_rate"] if name in known.space), "")
+    rated = [(t.config[name], t.id in known.diverged) for t in known.trials if _is_number(t.config.get(name))]
+    share = sum(wild for _, wild in rated) / max(len(rated), 1)
+    if len(rated) < FEWEST or share < 0.2 or _Wall.of_study(known) is not None:
+        return []
+    rated.sort()
+    rates, wild = np.array([rate for rate, _ in rated]), np.array([wild for _, wild in rated])
+    below = np.cumsum(wild)[:-1]  # diverged among the first 1, 2, ...
+    count = np.arange(1, len(wild))
+    above = wild.sum() - below
+    parting = above / wild.sum() - (len(wild) - count - above) / max((~wild).sum(), 1)
+    at = int(np.argmax(parting))
+    shares = above[at] / (len(wild) - count[at]), below[at] / count[at]
+    if shares[0] < 2 / 3 or shares[1] > 0.1 or rates[at] == rates[at + 1]:
+        return []
+    sentence = (
+        f"{above[at]} of the {len(wild) - count[at]} trials with {name} above {rates[at]:.3g} diverged, and "
+        f"{below[at]} of the {count[at]} others: end its range near {rates[at]:.2g}."
+    )
+    return [Finding("range of wild values", sentence, (Evidence("diverged_share", share, 0.2),))]
+
+
+def _idle(known: _Known) -> list[Finding]:
+    """Hyperparameters by whose values alone the trials do not differ, told where that can be seen.
+
+    For each, the trials fall into four groups by its value, or by its choice. Those account for no more than a
+    twentieth of the differences, with 95 % confidence.
+    """
+    reached = sorted((t.curve.last_step for t in known.trials if not _ended_badly(t)), reverse=True)
+    level = reached[MANY - 1] if len(reached) >= MANY else 0
+    trials = [t for t in known.trials if t.curve.last_step >= level or (_ended_badly(t) and t.target_step >= level)]
+    if level == 0:
+        return []
+    losses = np.array([_loss_until(t, level) for t in trials])
+    shares = {
+        name: share for name in known.space.names if (share := _explained(known.space[name], name, trials, losses))
+    }
+    idle = [name for name, (_, most) in shares.items() if most <= SMALL]
+    if not idle or max((least for least, _ in shares.values()), default=0.0) < SMALL:
+        return []  # where nothing shows, all of it may be noise
+    names = ", ".join(idle)
+    most = max(shares[name][1] for name in idle)
+    each, them = ("it", "it") if len(idle) == 1 else ("each", "them")
+    sentence = (
+        f"{names} made no difference that shows in the {len(trials)} trials that got to step {level}: by itself {each} "
+        f"accounts for {most:.0%} of the differences at most. Fix {them} where it is cheapest, and search the rest."
+    )
+    return [Finding("values that do not matter", sentence, (Evidence("explained_at_most", most, SMALL),))]
+
+
+def _explained(entry: Any, name: str, trials: Sequence[Trial], losses: np.ndarray) -> tuple[float, float] | None:
+    """The bounds of ``explained_share`` for one hyperparameter; None where too few trials tell."""
+    held = [(t.config[name], loss) for t, loss in zip(trials, losses, strict=True) if name in t.config]
+    if not isinstance(entry, Choice | Float | Int) or name in ROLES["iterations"] or len(held) < MANY:
+        return None
+    values = [value for value, _ in held]
+    if isinstance(entry, Choice):
+        groups = np.array([entry.choices.index(value) if value in entry.choices else -1 for value in values])
+    else:
+        groups = 4 * np.searchsorted(np.sort(values), values) // len(values)
+    return explained_share(groups, np.array([loss for _, loss in held]))
+
+
+def _loss_until(trial: Trial, step: int) -> float:
+    """The least loss up to a step; infinite where the trial came to grief."""
+    return math.inf if _ended_badly(trial) else min(m.loss for m in trial.curve.trained if m.step <= step)
+
+
+def _ended_badly(trial: Trial) -> bool:
+    return trial.state in (State.FAILED, State.DIVERGED) or not trial.curve.trained
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def _edges(known: _Known) -> list[Finding]:
@@ -276,5 +361,14 @@ def _blurred(known: _Known) -> list[Finding]:
     ]
 
 
-CHECKS: tuple[Callable[[_Known], list[Finding]], ...] = (_failures, _walls, _edges, _unsettled, _alone, _blurred)
+CHECKS: tuple[Callable[[_Known], list[Finding]], ...] = (
+    _failures,
+    _walls,
+    _too_wild,
+    _edges,
+    _unsettled,
+    _alone,
+    _blurred,
+    _idle,
+)
 """The checks, the most urgent first."""
