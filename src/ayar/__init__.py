@@ -12,9 +12,12 @@ from ayar.seeds import Purpose
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
 if TYPE_CHECKING:
+    from ayar.folds import Folds
+    from ayar.leaks import find_leaks
+    from ayar.nets.data import Data
     from ayar.nets.deep_net import deep_net, default_space
     from ayar.nets.recipe import Recipe
-    from ayar.nets.tasks import Data, Task, load_task
+    from ayar.nets.tasks import Task, load_task
     from ayar.run.workers import Workers
     from ayar.study import Study
 
@@ -27,6 +30,7 @@ __all__ = [
     "Curve",
     "Data",
     "Float",
+    "Folds",
     "Int",
     "Measurement",
     "Move",
@@ -46,6 +50,7 @@ __all__ = [
     "checkpoint",
     "deep_net",
     "default_space",
+    "find_leaks",
     "latest_checkpoint",
     "load_task",
     "report",
@@ -53,13 +58,15 @@ __all__ = [
 
 # Imported when first asked for: torch takes seconds, the ledger and the page a good part of one.
 _LAZY = {
-    "Data": "ayar.nets.tasks",
+    "Data": "ayar.nets.data",
+    "Folds": "ayar.folds",
     "Recipe": "ayar.nets.recipe",
     "Study": "ayar.study",
     "Task": "ayar.nets.tasks",
     "Workers": "ayar.run.workers",
     "deep_net": "ayar.nets.deep_net",
     "default_space": "ayar.nets.deep_net",
+    "find_leaks": "ayar.leaks",
     "load_task": "ayar.nets.tasks",
 }
 

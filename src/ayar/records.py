@@ -325,9 +325,11 @@ class Score:
     """A score with its kind and its 95 % interval, in the metric's own sign.
 
     Attributes:
-        values: One reading per seed, shape ``(n,)``.
-        low: Lower end of the 95 % t interval of the mean; equals ``mean`` for fewer than two readings.
+        values: One reading per seed, shape ``(n,)``; those of failed or diverged trainings are not among them.
+        low: Lower end of the 95 % interval of the mean; equals ``mean`` for fewer than two readings.
         high: Upper end.
+        failed: Seeds on which the training failed or diverged. ``mean`` is that of the others, and infinitely bad
+            where there are none.
     """
 
     kind: ScoreKind
@@ -335,6 +337,47 @@ class Score:
     low: float
     high: float
     values: tuple[float, ...]
+    failed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """How much better one configuration is than another, measured seed by seed; above 0 is better, always.
+
+    Attributes:
+        mean: Mean difference, in the metric's unit.
+        low: Lower end of its 95 % interval.
+        high: Upper end.
+        pairs: Common seeds on which both gave a reading.
+        p: Two-sided p value of the paired t test; None where the pairs are too few to support a claim.
+    """
+
+    mean: float
+    low: float
+    high: float
+    pairs: int
+    p: float | None = None
+
+    @property
+    def significant(self) -> bool:
+        """Whether the difference, either way, is more than luck explains (5 % level); never on too few pairs."""
+        return self.p is not None and self.p <= 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Tie:
+    """A configuration that cannot be told from the winner.
+
+    Attributes:
+        trial: The search trial it comes from; None where the search never tried it (the default).
+        behind: How much better than it the winner read, on their common seeds.
+        cost_s: Seconds that one training of it takes.
+    """
+
+    trial: int | None
+    config: Configuration
+    behind: Gain
+    cost_s: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -347,7 +390,10 @@ class Winner:
         stop_step: Steps to train, read from the curves; at most the horizon.
         scores: By kind; only those that exist.
         compared: Fresh-seed scores of the runner-up and of the default, by name.
-        tied: Search trials that the re-ranking cannot tell from the winner.
+        ties: The configurations that the re-ranking cannot tell from the winner, best first.
+        because: Why it was taken, where others read no worse; empty where it simply read best.
+        improvement: What it gains over the default on the fresh seeds; None where the default wasn't trained there.
+        optimism: How much better the search's reading of it was than its fresh-seed score; None without either.
     """
 
     trial: int
@@ -356,4 +402,12 @@ class Winner:
     metric: str
     scores: Mapping[ScoreKind, Score]
     compared: Mapping[str, Score] = field(default_factory=dict)
-    tied: Sequence[int] = ()
+    ties: Sequence[Tie] = ()
+    because: str = ""
+    improvement: Gain | None = None
+    optimism: float | None = None
+
+    @property
+    def tied(self) -> list[int]:
+        """Numbers of the search trials among ``ties``."""
+        return [tie.trial for tie in self.ties if tie.trial is not None]

@@ -9,7 +9,7 @@ import weakref
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, fields, replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -17,6 +17,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from ayar.confirmation import Plan, plan_confirmation
 from ayar.curves.advice import ROLES, advise
 from ayar.curves.tested import Outcome, hit_rates
 from ayar.curves.verdict import diagnose
@@ -29,6 +30,7 @@ from ayar.errors import (
     ObjectiveError,
     SpaceError,
 )
+from ayar.folds import Folds
 from ayar.goals import constraints_of, eligible, front, objectives_of
 from ayar.interrupt import Interrupt
 from ayar.intuition.findings import findings
@@ -44,7 +46,19 @@ from ayar.recheck.history import HISTORY, adopted, timeline
 from ayar.recheck.plan import Course, Terms, plan
 from ayar.recheck.sizes import resized
 from ayar.recheck.world import PRINT, news, world_of
-from ayar.records import Advice, Configuration, Metric, Move, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.records import (
+    Advice,
+    Configuration,
+    Metric,
+    Move,
+    Score,
+    ScoreKind,
+    State,
+    Trial,
+    Verdict,
+    Winner,
+    config_key,
+)
 from ayar.reports.page import render
 from ayar.reports.tables import Story
 from ayar.run.events import Pool
@@ -57,8 +71,9 @@ from ayar.search.base import SEARCH_DATA, Problem
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.space.change import aged, check_change
+from ayar.stats import fold_interval, score_interval
 from ayar.tuning import Budget, Tuning, ask
-from ayar.winner import Plan, choose, finalised, plan_confirmation, ranked, score, standings
+from ayar.winner import Interval, choose, finalised, ranked, score, standings
 
 SPACE_CHANGED = "space changed"
 """The kind of the notes that changes of a study's space are."""
@@ -301,12 +316,17 @@ class Study:
         taken = self.notes("adopted")
         winner = adopted([*self.notes("confirmation"), *taken], self.trials(), self._metric) if taken else None
         if winner is None:
-            winner = choose(self._eligible(), self._metric, self.space.default())
+            winner = choose(self._eligible(), self._metric, self.space, self._interval)
         openings = self.notes("test opened")
         if winner is None or not openings or openings[-1].body["config"] != winner.config:
             return winner
-        test = score(ScoreKind.TEST, [self._metric.loss(v) for v in openings[-1].body["values"]], self._metric)
-        return replace(winner, scores={**winner.scores, ScoreKind.TEST: test})
+        return replace(winner, scores={**winner.scores, ScoreKind.TEST: self._test_score(openings[-1].body)})
+
+    @property
+    def _interval(self) -> Interval:
+        """The 95 % interval of a score: wider where its readings come from splits of the same rows."""
+        share = next((n.body["share"] for n in reversed(self.notes("validation"))), 0.0)
+        return partial(fold_interval, share=share) if share else score_interval
 
     def diagnose(self, trial: int | None = None, *, n_classes: int | None = None) -> dict[int, tuple[Verdict, ...]]:
         """Verdicts by trial, the headline first: of one trial, or of all that were trained.
@@ -392,7 +412,7 @@ class Study:
         steps: int | None = None,
         workers: int | Workers = 1,
         on: str | None = None,
-        confirm: float = 0.3,
+        confirm: float | str = "auto",
         step_timeout_s: float | None = None,
         progress: bool = True,
         lanes: str | int = "auto",
@@ -408,7 +428,8 @@ class Study:
             workers: Processes that train at the same time, 0 for this process; or ``ayar.Workers``, which says what
                 each may use, too: threads, GPUs, memory, time.
             on: Where they are: ``"local"``, or ``"ray"`` for a Ray cluster.
-            confirm: Share of the budget kept for confirmation; 0 leaves it out.
+            confirm: Share of the budget kept for confirmation; 0 leaves it out. ``"auto"`` measures the noise, once
+                half of the budget is searched through, and takes 10 % where seeds hardly matter, up to 50 %.
             step_timeout_s: Seconds one step may take before its training counts as hung.
             progress: Whether to show a bar, where standard error is a terminal.
             lanes: How many trials of a recipe each worker trains as one computation: ``"auto"`` for as many as
@@ -429,13 +450,16 @@ class Study:
         crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
         busy = max(crew.count, 1)
         problem = self._problem(sliceable=self._sliceable(objective), max_trials=trials)
+        folds = self._note_folds(objective)
         known = len(self.trials())
         with self._tuning(objective, problem, crew, at_most, progress) as tuning:
             plan = self._plan(budget)
             if plan is None:
-                tuning.heed(listens).search(budget, busy, settled=lambda: self._plan(budget) is not None)
+                heeding = tuning.heed(listens)
+                measured = self._measured(heeding, budget, busy)
+                heeding.search(measured, busy, settled=lambda: self._plan(budget) is not None)
             if budget.confirm and not tuning.interrupt.asked and ranked(self._eligible()):
-                tuning.confirm(plan or self._settled(budget, busy))
+                tuning.confirm(plan or self._settled(budget, measured, busy, folds))
             self._note_lanes(tuning.pool, lanes, say=progress)
         if len(self.trials()) > known or not self.notes(PRINT):
             for kind, body in news(self.notes(), world_of(objective)):
@@ -549,6 +573,27 @@ class Study:
             yield Tuning(self._book, self._searcher, problem, self._metric, pool, self.folder, display, interrupt)
             interrupt.check()
 
+    def _note_folds(self, objective: Any) -> int:
+        """Write down how the objective's seeds stand for splits, where they do; how many make one cross-validation."""
+        folds: Folds | None = getattr(objective, "folds", None)
+        if folds is None:
+            return 0
+        if folds.seed != self.seed:
+            raise ObjectiveError(
+                f"The folds were made with seed={folds.seed}, the study with seed={self.seed}: seeds would not go "
+                f"through the folds in turn. Give Folds(..., seed={self.seed})."
+            )
+        body = {"method": folds.method, "k": folds.k, "share": folds.share, "reason": folds.reason}
+        known = self.notes("validation")
+        if known and known[-1].body != body:
+            raise ObjectiveError(
+                f"Study {self.name!r} was confirmed otherwise: {known[-1].body['reason']} Scores on different splits "
+                "can't be compared: give the folds it had, or a new name= or store."
+            )
+        if not known:
+            self.note("validation", body)
+        return folds.raced
+
     def _note_lanes(self, pool: Pool, asked: str | int, *, say: bool) -> None:
         """Write down how trials were trained side by side, where that has changed."""
         if pool.lanes is None and not pool.reasons:
@@ -590,20 +635,30 @@ class Study:
     def _plan(self, budget: Budget) -> Plan | None:
         """The confirmation that an earlier tuning with this very budget began: its search is over."""
         for note in reversed(self.notes("confirmation")):
-            if note.body["budget"] == asdict(budget):
-                plan = note.body["plan"]
+            plan = note.body["plan"]
+            if note.body["budget"] == asdict(budget) and plan.keys() == {field.name for field in fields(Plan)}:
                 return Plan(**{**plan, "candidates": tuple(plan["candidates"])})
         return None
 
-    def _settled(self, budget: Budget, workers: int) -> Plan:
+    def _settled(self, budget: Budget, measured: Budget, workers: int, folds: int) -> Plan:
         """The confirmation of a search that is over; processes that tune together agree on the first one's."""
         with self._book.claiming():
             plan = self._plan(budget)
             if plan is None:
-                rounds = budget.confirm_rounds(self.trials(), self.horizon, workers)
-                plan = plan_confirmation(self._eligible(), rounds, workers)
-                self.note("confirmation", {"budget": asdict(budget), "plan": asdict(plan)})
+                rounds = measured.confirm_rounds(self.trials(), self.horizon, workers)
+                plan = plan_confirmation(self._eligible(), rounds, workers, folds)
+                self.note("confirmation", {"budget": asdict(budget), "share": measured.share, "plan": asdict(plan)})
         return plan
+
+    def _measured(self, tuning: Tuning, budget: Budget, workers: int) -> Budget:
+        """The budget with the share for confirmation that the noise asks for; measured once."""
+        for note in self.notes("noise"):
+            if note.body["budget"] == asdict(budget):
+                return replace(budget, confirm=note.body["share"])
+        measured = tuning.measured(budget, workers, lambda: self._plan(budget) is not None)
+        if measured is not budget:
+            self.note("noise", {"budget": asdict(budget), "share": measured.share})
+        return measured
 
     # -- what a person reads -----------------------------------------------------------------------------------
 
@@ -612,7 +667,7 @@ class Study:
 
         Args:
             read: Gives the metric on the test set for the net in a trial's folder, in the metric's own sign. It is
-                called for each fresh-seed trial of the winner.
+                called for each fresh-seed trial of the winner that trained to its end.
             purpose: What the score is for; it stands in every report.
             reason: Why a test set that was opened before is opened again; required from the second time on.
 
@@ -629,10 +684,13 @@ class Study:
         if count > 1 and reason is None:
             raise BudgetError(
                 f"The test set was opened {count - 1} time(s) before. Each look makes its score more optimistic: "
-                "give a reason= to look again; it will be shown in every report."
+                "give a reason= (--reason) to look again; it will be shown in every report."
             )
-        place = standings(self._eligible())[0]
-        values = [read(self.folder / str(t.id)) for t in finalised(self.trials(), place)]
+        place = next((p for p in standings(self._eligible()) if config_key(winner.config) == p.key), None)
+        if place is None:
+            raise NotInLedger("The winner was taken over from a recheck, whose nets were not kept. Tune on first.")
+        whole = [t for t in finalised(self.trials(), place) if t.error is None and not t.diverged]
+        values = [read(self.folder / str(t.id)) for t in whole]
         body = {
             "purpose": purpose,
             "count": count,
@@ -641,13 +699,19 @@ class Study:
             "values": values,
         }
         self.note("test opened", body)
-        return score(ScoreKind.TEST, [self._metric.loss(v) for v in values], self._metric)
+        return self._test_score(body)
+
+    def _test_score(self, opening: Mapping[str, Any]) -> Score:
+        """The test score of an opening; its interval is the wider, the more often the test set was looked at."""
+        interval = partial(score_interval, level=1 - 0.05 / opening["count"])
+        return score(ScoreKind.TEST, [self._metric.loss(v) for v in opening["values"]], self._metric, interval)
 
     def story(self, **more: Any) -> Story:
         """Everything that is known, for reports; ``more`` fills the fields of ``Story`` that the study can't."""
         openings = [{"time": n.at, **n.body} for n in self.notes("test opened")]
         prints = self.notes("fingerprint")
-        facts = more.get("facts", {})
+        validation = self.notes("validation")
+        facts = {**({"validation": validation[-1].body["reason"]} if validation else {}), **more.pop("facts", {})}
         is_classified = facts.get("kind") == "classification"
         verdicts = self.diagnose(n_classes=facts.get("outputs") if is_classified else None)
         winner = self.winner()
@@ -673,6 +737,7 @@ class Study:
             "environment": prints[-1].body if prints else fingerprint(),
             "notes": openings,
             "history": timeline([note for kind in HISTORY for note in self.notes(kind)]),
+            "facts": facts,
             "store": None if self.store is None else self._ledger.where,  # without a URL's password
             "objectives": self.objectives,
             "constraints": self.constraints,

@@ -10,6 +10,18 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ayar.checkpoints import that_fit
+from ayar.confirmation import (
+    AUTO,
+    MOST_SHARE,
+    PROBE_SEEDS,
+    USUAL_SHARE,
+    Plan,
+    Training,
+    confirm,
+    noise_share,
+    probes,
+    training_cost_s,
+)
 from ayar.curves.stopping import diverges
 from ayar.errors import BudgetError, ClaimLost, ObjectiveError
 from ayar.goals import eligible
@@ -21,16 +33,13 @@ from ayar.run.events import Event, Failed, Finished, Measured, Pool
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Proposal, Searcher
 from ayar.seeds import Purpose, trial_seed
-from ayar.winner import Plan, others, ranked, search_steps, standings, training_cost_s
+from ayar.winner import ranked, search_steps
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
 KEPT_BYTES = 20e9  # of those folders together, and no more than is still free on the disk
 KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon thawed
 _LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
-
-Training = tuple[Configuration, int, Purpose, int]
-"""What to train outside the search: configuration, seed, purpose, last step."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,35 +50,42 @@ class Budget:
         minutes: Minutes with all workers busy, confirmation included.
         trials: Search trials to start.
         steps: Steps of search to train.
-        confirm: Share of the whole kept for confirming the winner on fresh seeds; 0 leaves it out.
+        confirm: Share of the whole kept for confirming the winner on fresh seeds; 0 leaves it out, ``"auto"`` lets
+            the measured noise decide.
     """
 
     minutes: float | None = None
     trials: int | None = None
     steps: int | None = None
-    confirm: float = 0.3
+    confirm: float | str = AUTO
 
     def __post_init__(self) -> None:
         for name in ("minutes", "trials", "steps"):
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BudgetError(f"{name}={value} leaves no time to tune. Give a number above 0.")
-        if not 0 <= self.confirm < 1:
+        if self.confirm != AUTO and not (isinstance(self.confirm, int | float) and 0 <= self.confirm < 1):
             raise BudgetError(
-                f"confirm={self.confirm} is the share of the budget kept for confirmation; give 0 to below 1."
+                f"confirm={self.confirm!r} is the share of the budget kept for confirmation; give 0 to below 1, or "
+                f"{AUTO!r} to let the measured noise decide."
             )
+
+    @property
+    def share(self) -> float:
+        """The share for confirmation; where it is to be measured, what stands for it before."""
+        return USUAL_SHARE if isinstance(self.confirm, str) else self.confirm
 
     @property
     def search_s(self) -> float:
         """Seconds for the search."""
-        return math.inf if self.minutes is None else self.minutes * 60 * (1 - self.confirm)
+        return math.inf if self.minutes is None else self.minutes * 60 * (1 - self.share)
 
     def confirm_rounds(self, trials: Sequence[Trial], horizon: int, workers: int) -> float:
         """Trainings, one after the other, that the share for confirmation is worth after the search ``trials``."""
         cost_s = training_cost_s(trials, horizon)
         if self.minutes is not None and cost_s > 0:
-            return self.minutes * 60 * self.confirm / cost_s
-        return search_steps(trials) / horizon * self.confirm / (1 - self.confirm) / workers
+            return self.minutes * 60 * self.share / cost_s
+        return search_steps(trials) / horizon * self.share / (1 - self.share) / workers
 
 
 def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: bool = False) -> list[Move]:
@@ -188,32 +204,43 @@ class Tuning:
             left = [m for m in self.book.abandoned() if m.purpose is Purpose.SEARCH]
             return [self.book.go_on(m.trial, m.stop_step) for m in left[:n]]
 
+    def measured(self, budget: Budget, workers: int, settled: Callable[[], bool] = lambda: False) -> Budget:
+        """The budget with the share for confirmation that the noise asks for, once half of it is searched through.
+
+        The noise is seen where the default and the leader, both to be re-ranked anyway, train on the first seeds of
+        the re-ranking. Where so many trainings are too many for the budget, the share stays the usual one.
+        """
+        if budget.confirm != AUTO:
+            return budget
+        self.search(replace(budget, confirm=MOST_SHARE), workers, settled=settled)
+        rounds = budget.confirm_rounds(self.book.trials, self.problem.horizon, workers)
+        if self.interrupt.asked or not ranked(self.book.trials) or rounds * workers < 4 * PROBE_SEEDS:
+            return budget
+        seed, horizon = self.problem.seed, self.problem.horizon
+        wanted = probes(self.book.trials, self.problem.space.default())
+        seeded = [(c, trial_seed(seed, Purpose.RERANK, n), Purpose.RERANK, horizon) for c, n in wanted]
+        self.train(seeded, phase="noise")
+        share = noise_share(self.book.trials, rounds * workers / budget.share)
+        return budget if share is None else replace(budget, confirm=share)
+
     def confirm(self, plan: Plan) -> None:
-        """Re-rank the candidates beside the default on common fresh seeds; finalise the leaders on further ones."""
-        seed, default = self.problem.seed, self.problem.space.default()
-        configs = [t.config for t in self.book.trials if t.id in plan.candidates]
-        if all(config_key(c) != config_key(default) for c in configs):
-            configs.append(default)
-        self.train(
-            [
-                (config, trial_seed(seed, Purpose.RERANK, i), Purpose.RERANK, self.problem.horizon)
-                for i in range(plan.rerank_seeds)
-                for config in configs
-            ],
-            phase="re-rank",
-        )
-        places = standings(eligible(self.book.trials, self.problem.constraints))
-        if self.interrupt.asked or not places or not math.isfinite(places[0].mean):
-            return
-        compared = others(places, default).values() if plan.compares else ()
-        finalists = {config_key(p.config): p for p in (places[0], *compared)}
-        self.train(
-            [
-                (place.config, trial_seed(seed, Purpose.FINALISE, i), Purpose.FINALISE, place.stop_step)
-                for i in range(plan.finalise_seeds)
-                for place in finalists.values()
-            ],
-            phase="finalise",
+        """Re-rank and finalise; see ``ayar.confirmation.confirm``."""
+
+        def train(wanted: Sequence[Training], phase: str) -> bool:
+            self.train(wanted, phase=phase)
+            return not self.interrupt.asked
+
+        problem = self.problem
+        at_least = max(self.pool.free, 1)
+        confirm(
+            plan,
+            problem.space,
+            problem.seed,
+            problem.horizon,
+            lambda: self.book.trials,
+            train,
+            at_least=at_least,
+            fit=lambda trials: eligible(trials, problem.constraints),
         )
 
     def train(self, wanted: Sequence[Training], *, phase: str) -> None:

@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
 import textwrap
@@ -60,7 +61,7 @@ COMMANDS = sorted(parser()._subparsers._group_actions[0].choices)
 def test_the_commands_of_the_contract_exist():
     assert [
         *("best", "curves", "diagnose", "explain", "export", "import", "params"),
-        *("recheck", "report", "serve", "try", "tune"),
+        *("recheck", "report", "serve", "test", "try", "tune"),
     ] == COMMANDS
 
 
@@ -96,6 +97,24 @@ def test_the_same_tuning_again_ends_at_once_and_opens_the_test_set_no_second_tim
     before = run(capsys, "export", "iris.db")
     run(capsys, "tune", "iris", "--trials", "12", "--store", "iris.db", "--workers", "2")
     assert run(capsys, "export", "iris.db") == before
+
+
+def test_the_test_set_is_opened_again_only_with_a_reason_which_every_report_shows(tuned, tmp_path, capsys, monkeypatch):
+    shutil.copy(tuned / "iris.db", tmp_path)
+    shutil.copytree(tuned / "iris.db.trials", tmp_path / "iris.db.trials")
+    monkeypatch.chdir(tmp_path)
+    first = run(capsys, "test", "iris.db")
+    assert "The test set was opened on 20" in first
+    assert "the score of the tuned winner" in first
+    again = run(capsys, "test", "iris.db", "--reason", "a reviewer asked")
+    assert "opened again (time 2)" in " ".join(again.split())
+    assert max(map(len, again.splitlines())) <= 80
+    for shown in (run(capsys, "best", "iris.db"), run(capsys, "best", "iris.db", "--json")):
+        assert "a reviewer asked" in " ".join(shown.split())
+    run(capsys, "report", "iris.db", "again.html")
+    assert "a reviewer asked" in (tmp_path / "again.html").read_text()
+    openings = json.loads(run(capsys, "test", "iris.db", "--json"))["test_openings"]
+    assert [each["count"] for each in openings] == [1, 2]
 
 
 def test_best_as_json_holds_configuration_scores_and_their_kinds(tuned, capsys):

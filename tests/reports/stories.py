@@ -9,9 +9,11 @@ from ayar.records import (
     Confidence,
     Curve,
     Evidence,
+    Gain,
     Measurement,
     Score,
     ScoreKind,
+    Tie,
     Trial,
     Verdict,
     Winner,
@@ -162,5 +164,10 @@ def confirmed(trial, maximize=False):
             "runner-up": score(ScoreKind.FRESH_SEED, 0.0197, 0.0022, 8, maximize),
             "default": score(ScoreKind.FRESH_SEED, 0.0312, 0.0035, 8, maximize),
         },
-        tied=(3, 17),
+        ties=[
+            Tie(3, {"learning_rate": 0.02}, Gain(0.0004, -0.0011, 0.0019, 5), 21.0),
+            Tie(17, {"learning_rate": 0.05}, Gain(0.0012, -0.0003, 0.0027, 5), 34.0),
+        ],
+        improvement=Gain(0.0129, 0.0101, 0.0157, 8, 0.00002),
+        optimism=0.0044,
     )

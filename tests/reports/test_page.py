@@ -52,13 +52,14 @@ def test_the_page_says_the_winner_in_words_each_score_with_its_kind():
     text = Reader(render(story(60))).text
 
     assert "1.83 % Validation error fresh-seed, mean of 8 seeds, 95 % interval 1.66 % to 2.00 %" in text
-    assert "The search had shown 1.39 %: the best of" in text
-    assert "and so an optimistic number" in text
+    assert "Search-best (optimistic): 1.39 %, picked from" in text
+    assert "0.44 points too good." in text
+    assert "Against the default it is 1.29 points better (95 % interval 1.01 points to 1.57 points" in text
     assert "On the test set: 2.14 % (test, mean of 8 seeds" in text
     assert "The runner-up reaches 1.97 % (fresh-seed" in text
     assert "The default reaches 3.12 % (fresh-seed" in text
     assert "Train 38 steps with this configuration" in text
-    assert "trials 3, 17." in text
+    assert "trial 3 (0.04 points behind, 21 s a training), trial 17 (0.12 points behind" in text
 
 
 def test_the_page_is_whole_and_every_tag_is_closed():

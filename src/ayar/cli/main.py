@@ -12,6 +12,7 @@ import ayar
 from ayar.cli import due, know, recheck, show, train
 from ayar.cli.words import folded
 from ayar.errors import AyarError
+from ayar.folds import METHODS
 from ayar.integrations.readers import KINDS
 from ayar.run.workers import PLACES
 from ayar.search.advised import Doctor
@@ -75,6 +76,14 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("source", nargs="?", help="digits, ...; FILE.csv; FILE.npz; FILE.py:FUNCTION; or a ledger")
     tune.set_defaults(words=None)
     tune.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
+    tune.add_argument("--group", metavar="COLUMN", help="rows with one value of it stay together, for a .csv")
+    tune.add_argument("--time", metavar="COLUMN", help="validate and test only on later rows, for a .csv")
+    tune.add_argument(
+        "--validate",
+        choices=METHODS,
+        default="auto",
+        help="how winners are confirmed on data (default: auto, by the number of rows)",
+    )
     tune.add_argument("--store", metavar="FILE", help="the ledger (default: NAME.db)")
     tune.add_argument("--report", metavar="FILE", help="write an HTML report at the end")
     tune.add_argument("--minutes", type=float, help="minutes for all, confirmation included (default: 5)")
@@ -107,7 +116,13 @@ def parser() -> argparse.ArgumentParser:
     tune.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
     tune.add_argument("--searcher", help="how to search (default: auto)")
     tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")
-    tune.add_argument("--confirm", type=float, default=0.3, help="share for fresh seeds (default: 0.3)")
+    tune.add_argument(
+        "--confirm",
+        type=train.share,
+        default="auto",
+        metavar="auto|SHARE",
+        help="share for fresh seeds (default: auto)",
+    )
     _resources(tune)
     _study(tune)
 
@@ -117,6 +132,12 @@ def parser() -> argparse.ArgumentParser:
     attempt.add_argument("--task", metavar="SOURCE", help="what to train, where the ledger is new: as for tune")
     attempt.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
     _study(attempt)
+
+    look = _command(commands, "test", train.look)
+    look.add_argument("store", metavar="STORE", help="the ledger")
+    look.add_argument("--reason", metavar="WHY", help="why it is opened again; needed from the second time on")
+    look.add_argument("--purpose", metavar="WHAT", default="asked by hand", help="what the score is for")
+    _study(look)
 
     for name, function in (("best", show.best), ("explain", know.explain)):
         command = _command(commands, name, function)

@@ -30,12 +30,18 @@ class Source:
         target: Column to predict, for a ``.csv``.
         seed: Decides the split of data that come without one.
         command: A command with its arguments, in place of the word.
+        validate: How winners are confirmed on data: ``kfold``, ``repeated``, ``holdout`` or ``auto``.
+        group: Column whose equal values stay on one side of every split, for a ``.csv``.
+        time: Column that orders the rows in time, for a ``.csv``.
     """
 
     word: str
     target: str | None = None
     seed: int = 0
     command: tuple[str, ...] = ()
+    validate: str = "auto"
+    group: str | None = None
+    time: str | None = None
 
     def __str__(self) -> str:
         return self.word or shlex.join(self.command)
@@ -61,7 +67,9 @@ class Source:
     @cached_property
     def task(self) -> Any:
         """The data as an ``ayar.nets.tasks.Task``; the test part of it stays sealed."""
-        return ayar.load_task(self.word, target=self.target, seed=self.seed)
+        return ayar.load_task(
+            self.word, target=self.target, seed=self.seed, validate=self.validate, group=self.group, time=self.time
+        )
 
     @cached_property
     def module(self) -> ModuleType:
@@ -87,7 +95,7 @@ class Source:
         if self.command:
             return self.command
         if not self.is_own:
-            return ayar.deep_net(self.task.data)
+            return ayar.deep_net(self.task.data, self.task.splits)
         name = self.word.rpartition(":")[2]
         if not callable(getattr(self.module, name, None)):
             raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. Name one that it defines.")
@@ -120,6 +128,7 @@ class Source:
             "rows for validation": len(data.X_valid),
             "rows for the test": self.task.sealed.n,
             "split hash": self.task.split_hash,
+            "validation": self.task.validation,
             "warnings": list(self.task.warnings),
         }
 
@@ -146,6 +155,11 @@ def remember(study: Study, source: Source) -> Opened:
             f"{study.where} was tuned on {known[-1].body['word']} as it was; {source} holds other data now. "
             "Scores on different data can't be compared: use a new --store."
         )
+    if before.get("validation", facts.get("validation")) != facts.get("validation"):
+        raise DataError(
+            f"{study.store} was confirmed otherwise ({before['validation']} Now: {facts['validation']}) "
+            "Scores on different splits can't be compared: use a new --store."
+        )
     return Opened(study, source, facts)
 
 
@@ -156,5 +170,7 @@ def reopen(store: str, name: str | None = None) -> Opened:
     if not notes:
         return Opened(study, Source(""))
     body = notes[-1].body
-    source = Source(body["word"], body["target"], body["seed"], tuple(body.get("command", ())))
+    known = {name: body[name] for name in ("word", "target", "seed")}
+    more = {name: body[name] for name in ("group", "time") if name in body}
+    source = Source(**known, **more, command=tuple(body.get("command", ())), validate=body.get("validate", "holdout"))
     return Opened(study, source, body["facts"])

@@ -52,8 +52,8 @@ def tune(args: argparse.Namespace) -> None:
         lanes=args.lanes,
         doctor=args.doctor,
     )
-    winner = study.winner()
-    if winner is not None and not opened.source.is_own and ScoreKind.FRESH_SEED in winner.scores:
+    winner, before = study.winner(), study.notes("test opened")
+    if winner is not None and not opened.source.is_own and ScoreKind.FRESH_SEED in winner.scores and not before:
         open_test(opened, purpose="the score of the tuned winner")
     show_result(opened, report=args.report, as_json=args.json)
 
@@ -78,7 +78,8 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
                 f"{store} doesn't say what its study trains. Give the source: ayar tune SOURCE --store {store}"
             )
         return remember(opened.study, opened.source)
-    return _open_new(Source(source, args.target, args.seed), args)
+    given = {"validate": args.validate, "group": args.group, "time": args.time}
+    return _open_new(Source(source, args.target, args.seed, **given), args)
 
 
 def _open_new(given: Source, args: argparse.Namespace) -> Opened:
@@ -164,7 +165,29 @@ def _in_question(study: Study, made: list[Trial], values: dict[str, Any]) -> str
     return varied[0] if len(varied) == 1 else None
 
 
-def open_test(opened: Opened, *, purpose: str) -> Score | None:
+def look(args: argparse.Namespace) -> None:
+    """Open the sealed test set for the winner, on the record.
+
+    A tuning opens it once, for its winner. To look again, for another winner say, takes a reason, which stands in
+    every report, and makes the interval of the score wider.
+
+    Example: ayar test digits.db --reason "tuned on after the first winner"
+    """
+    opened = reopen(args.store, args.study)
+    if not opened.source.known or opened.source.is_own:
+        raise ObjectiveError(
+            f"{args.store} tunes a training of yours, so Ayar has no test set of it. "
+            "In Python: study.open_test(read, purpose=...)."
+        )
+    opened = remember(opened.study, opened.source)
+    score = open_test(opened, purpose=args.purpose, reason=args.reason)
+    if args.json:
+        say_json({"score": score, "test_openings": opened.study.story().notes})
+    else:
+        say(words.test_record(full_story(opened), score))
+
+
+def open_test(opened: Opened, *, purpose: str, reason: str | None = None) -> Score:
     """Open the sealed test set for the winner; a net whose file is gone is trained again first."""
     study, recipe, sealed = opened.study, opened.source.objective, opened.source.task.sealed
     by_folder = {study.folder / str(t.id): t for t in study.trials()}
@@ -179,7 +202,7 @@ def open_test(opened: Opened, *, purpose: str) -> Score | None:
             training.close()
         return float(sealed.score(lambda X: recipe.predict(folder, X))["test_error"])
 
-    return study.open_test(read, purpose=purpose)
+    return study.open_test(read, purpose=purpose, reason=reason)
 
 
 def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
@@ -214,6 +237,11 @@ def workers(args: argparse.Namespace) -> Workers:
 def lanes(text: str) -> str | int:
     """``auto``, ``off`` or a number, as ``Study.tune`` takes it."""
     return int(text) if text.isdecimal() else text
+
+
+def share(text: str) -> str | float:
+    """``auto`` or a number, as ``Study.tune`` takes it for ``confirm``."""
+    return text if text == "auto" else float(text)
 
 
 def processors() -> int:

@@ -11,7 +11,7 @@ from ayar.curves.tested import Outcome
 from ayar.intuition.findings import Finding
 from ayar.intuition.importance import Importance
 from ayar.intuition.response import GoodRange
-from ayar.records import Advice, Trial
+from ayar.records import Advice, Score, Trial
 from ayar.reports import sentences, tables, words
 from ayar.reports.tables import Story
 from ayar.reports.terminal import cost_curve, verdict_lines, verdict_places
@@ -106,6 +106,15 @@ def parameters_table(rows: Sequence[Mapping[str, Any]], trial: int) -> str:
     count, size = sum(r["count"] for r in rows), sum(r["bytes"] for r in rows)
     lines.append(f"{'all':<7} {'':>12} {count:>10,} {words.size(size):>9}")
     return "\n".join(lines)
+
+
+def test_record(story: Story, score: Score) -> str:
+    """The test score, and every time that the test set was opened."""
+    parts = [
+        f"Test set: {story.told(score.mean)} ({sentences.certainty(story, score)}).{sentences.test_rows(story, score)}"
+    ]
+    parts += [sentences.opened(note) for note in story.notes]
+    return folded("\n".join(parts))
 
 
 def importance_table(found: Sequence[Importance], ranges: Mapping[str, GoodRange], trials: int) -> str:

@@ -17,15 +17,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from ayar.nets.data import Data
 from ayar.nets.plain_net import build_deep_net
 from ayar.nets.recipe import Recipe
-from ayar.nets.tasks import Data
+from ayar.nets.splits import Splits
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
 
-def deep_net(data: Data | Callable[[], Data]) -> Recipe:
-    """The L-layer net on ``data``, as a recipe that Ayar can train."""
-    return Recipe(build_deep_net, data)
+def deep_net(data: Data | Callable[[], Data], splits: Splits | None = None) -> Recipe:
+    """The L-layer net on ``data``, as a recipe that Ayar can train; with ``task.splits``, confirmed on those."""
+    return Recipe(build_deep_net, data, splits=splits)
 
 
 def default_space(data: Data) -> Space:

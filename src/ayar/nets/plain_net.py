@@ -9,9 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from ayar.nets.alone import share
+from ayar.nets.data import Data
 from ayar.nets.dropout import dropout
 from ayar.nets.parameters import ACTIVATIONS, registry
-from ayar.nets.tasks import Data
 from ayar.records import Configuration
 
 

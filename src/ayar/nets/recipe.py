@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
 from pathlib import Path
@@ -13,13 +13,16 @@ import torch
 from torch import Tensor, nn
 
 from ayar.errors import ObjectiveError
+from ayar.folds import Folds
 from ayar.nets import parameters
-from ayar.nets.alone import CHECKPOINT, Alone, Loss, Material, Metric, evaluate, of_net, random_numbers_of
+from ayar.nets.alone import CHECKPOINT, TRAINING, Alone, Loss, Material, Metric, evaluate, of_net, random_numbers_of
+from ayar.nets.data import Data
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.lanes import DenseLanes
 from ayar.nets.plain_net import build_deep_net
 from ayar.nets.plain_trial import PlainTrial
-from ayar.nets.tasks import Data
+from ayar.nets.split_lanes import SplitLanes
+from ayar.nets.splits import Splits
 from ayar.records import Configuration
 
 PROBE_ROWS = 512
@@ -40,6 +43,7 @@ class Recipe:
             in the target's units.
         dtype: Of parameters, inputs and real targets.
         device: Where to train; ``"auto"`` is the GPU where there is one.
+        splits: Where trials are to be confirmed on splits of their own, ``task.splits``; None: all train on ``data``.
     """
 
     build: Callable[[Configuration, Data], nn.Module]
@@ -48,6 +52,7 @@ class Recipe:
     metrics: Mapping[str, Metric] | None = None
     dtype: torch.dtype = torch.float32
     device: str = "auto"
+    splits: Splits | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Data) and not callable(self.data):
@@ -98,25 +103,46 @@ class Recipe:
             trial.save()
             raise
 
-    def lanes(self, at_most: int | None = None) -> DenseLanes | FuncLanes:
+    def lanes(self, at_most: int | None = None) -> DenseLanes | FuncLanes | SplitLanes:
         """Empty lanes, in which many trials train as one computation; see ``ayar.run.lanes.HasLanes.lanes``."""
+        if self.splits is None:
+            return self._lanes(self.material, at_most)
+        shared = self._lanes(self.material, at_most)
+        return SplitLanes(self.splits, shared, lambda seed: self._lanes(self._material_of(seed), at_most), at_most)
+
+    def _lanes(self, material: Material, at_most: int | None) -> DenseLanes | FuncLanes:
         if self.build is build_deep_net and self.loss is None:
-            material, n_outputs = self.material, self._data.n_classes or 1
+            n_outputs = self._data.n_classes or 1
             return DenseLanes(partial(PlainTrial.begun, material, n_outputs), material, at_most)
-        return FuncLanes(self.begin, self.material, at_most)
+        return FuncLanes(self.begin, material, at_most)
 
     def begin(self, config: Configuration, seed: int, folder: Path | str | None = None, start_step: int = 0) -> Alone:
         """A trial of this recipe with its first parameters, or as the folder's checkpoint has it: see ``train``."""
         with random_numbers_of(seed, 0):
             net = self._built(config)
-        trial = Alone(net, config, seed, self.material, Path(folder) if folder is not None else None)
+        trial = Alone(net, config, seed, self._material_of(seed), Path(folder) if folder is not None else None)
         trial.restore(at_most=start_step)
         return trial
 
     @cached_property
     def material(self) -> Material:
-        """What every trial of this recipe trains on and is measured by, on the device."""
-        data = self._data
+        """What the trials of this recipe train on and are measured by, on the device; the search's, with ``splits``."""
+        return self._material(self._data)
+
+    def _material_of(self, seed: int) -> Material:
+        """The material of the trial with this seed."""
+        key = self.splits.key(seed) if self.splits is not None else None
+        if self.splits is None or key is None:
+            return self.material
+        if key not in self._materials:
+            self._materials[key] = self._material(self.splits(seed))
+        return self._materials[key]
+
+    @cached_property
+    def _materials(self) -> dict[Hashable, Material]:
+        return {}
+
+    def _material(self, data: Data) -> Material:
         X_train, y_train = self._tensor(data.X_train), self._tensor(data.y_train)
         probe = _probe_rows(len(X_train))
         return Material(
@@ -127,8 +153,13 @@ class Recipe:
             self._tensor(data.X_valid),
             self._tensor(data.y_valid),
             self._loss,
-            self._metrics,
+            self._metrics(data),
         )
+
+    @property
+    def folds(self) -> Folds | None:
+        """How seeds decide on the split of a trial; None where all share one."""
+        return None if self.splits is None else self.splits.folds
 
     @property
     def data_hash(self) -> str | None:
@@ -147,7 +178,8 @@ class Recipe:
         tensors, config = parameters.load(Path(folder) / CHECKPOINT)
         net = self._built(config)
         net.load_state_dict(of_net(tensors))
-        scaling = self._data.scaling
+        seed = tensors.get(f"{TRAINING}seed")
+        scaling = (self._data if self.splits is None or seed is None else self.splits(int(seed))).scaling
         outputs = evaluate(net, self._tensor(scaling.inputs(X)))
         return scaling.outputs(outputs.cpu().numpy())
 
@@ -173,13 +205,12 @@ class Recipe:
             return self.loss
         return nn.functional.cross_entropy if self._data.kind == "classification" else _mean_squared_error
 
-    @property
-    def _metrics(self) -> Mapping[str, Metric]:
+    def _metrics(self, data: Data) -> Mapping[str, Metric]:
         if self.metrics is not None:
             return self.metrics
-        if self._data.kind == "classification":
+        if data.kind == "classification":
             return {"valid_error": lambda outputs, y: float((outputs.argmax(-1) != y).double().mean())}
-        y_sd = self._data.scaling.y_sd
+        y_sd = data.scaling.y_sd
         return {"valid_error": lambda outputs, y: y_sd * float((outputs - y).double().square().mean().sqrt())}
 
     def _tensor(self, array: np.ndarray) -> Tensor:

@@ -46,6 +46,8 @@ class Source:
         parts: Row numbers of those parts of the split that the source fixes.
         class_names: Names of the classes 0, 1, ... where the source gives them.
         kind: ``"classification"`` or ``"regression"`` where the source says so.
+        group: What each row belongs to (a patient, a speaker), shape ``(n,)``; None where nobody says.
+        time: When each row was, shape ``(n,)``: numbers, or text that sorts as time does; None where nobody says.
     """
 
     name: str
@@ -57,6 +59,8 @@ class Source:
     parts: Mapping[str, np.ndarray] = field(default_factory=dict)
     class_names: tuple[str, ...] = ()
     kind: str | None = None
+    group: np.ndarray | None = None
+    time: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if len(self.y) == 0:
@@ -65,8 +69,14 @@ class Source:
             raise DataError(f"{self.name} has no input column beside the target {self.target_name!r}.")
 
 
-def read(source: str | Path, target: str | None) -> Source:
+def read(source: str | Path, target: str | None, group: str | None = None, time: str | None = None) -> Source:
     """The rows of a built-in table (by name) or of a file (by its ending).
+
+    Args:
+        source: The name or path.
+        target: Column to predict, for a ``.csv``.
+        group: Column that says what a row belongs to, for a ``.csv``; an ``.npz`` has it as array ``group``.
+        time: Column that says when a row was, for a ``.csv``; an ``.npz`` has it as array ``time``.
 
     Raises:
         DataError: There is no such table or file, or it cannot be read.
@@ -87,7 +97,7 @@ def read(source: str | Path, target: str | None) -> Source:
         return _read_npz(path)
     if target is None:
         raise DataError(f"{path.name} needs the name of the column to predict: give target= (--target).")
-    return _read_csv(path, target)
+    return _read_csv(path, target, {"group": group, "time": time})
 
 
 def closest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
@@ -111,7 +121,7 @@ def _read_built_in(name: str) -> Source:
 
 
 def _read_npz(path: Path) -> Source:
-    wanted = ("X", "y", "class_names", *(f"{part}_idx" for part in PARTS))
+    wanted = ("X", "y", "class_names", "group", "time", *(f"{part}_idx" for part in PARTS))
     try:
         # Opened here, because numpy leaves its own file open when the archive is damaged.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
@@ -131,6 +141,10 @@ def _read_npz(path: Path) -> Source:
     X, y = _as_numbers(arrays["X"], path), _as_column(arrays["y"], path)
     if len(X) != len(y):
         raise DataError(f"X and y in {path.name} differ in length: {len(X)} and {len(y)} rows.")
+    beside = {name: _as_column(arrays[name], path, name) for name in ("group", "time") if name in arrays}
+    for name, column in beside.items():
+        if len(column) != len(y):
+            raise DataError(f"{name} and y in {path.name} differ in length: {len(column)} and {len(y)} rows.")
     return Source(
         path.stem,
         X=X,
@@ -138,6 +152,8 @@ def _read_npz(path: Path) -> Source:
         feature_names=tuple(f"x{column}" for column in range(X.shape[1])),
         parts={part: arrays[f"{part}_idx"] for part in PARTS if f"{part}_idx" in arrays},
         class_names=tuple(map(str, arrays.get("class_names", ()))),
+        group=beside.get("group"),
+        time=beside.get("time"),
     )
 
 
@@ -154,22 +170,33 @@ def _as_numbers(X: np.ndarray, path: Path) -> np.ndarray:
     return flat.astype(np.promote_types(X.dtype, np.float32))
 
 
-def _as_column(y: np.ndarray, path: Path) -> np.ndarray:
+def _as_column(y: np.ndarray, path: Path, name: str = "y") -> np.ndarray:
     if y.ndim == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.ndim != 1 or y.dtype.kind not in "fiubUS":
         raise DataError(
-            f"y in {path.name} must hold one number or text per row, shape (n,), got {y.dtype} of shape {y.shape}."
+            f"{name} in {path.name} must hold one number or text per row, shape (n,), got {y.dtype} of shape {y.shape}."
         )
     return y.astype(str) if y.dtype.kind == "S" else y
 
 
-def _read_csv(path: Path, target: str) -> Source:
+def _read_csv(path: Path, target: str, beside: Mapping[str, str | None]) -> Source:
     header, rows = _csv_rows(path)
-    if target not in header:
-        raise DataError(f"{path.name} has no column {target!r}. Columns: {', '.join(header)}.{closest(target, header)}")
+    named = {role: name for role, name in beside.items() if name is not None}
+    for name in (target, *named.values()):
+        if name not in header:
+            raise DataError(f"{path.name} has no column {name!r}. Columns: {', '.join(header)}.{closest(name, header)}")
+    if len({target, *named.values()}) < 1 + len(named):
+        raise DataError(f"One column of {path.name} can't be both target and {' or '.join(named)}: name another.")
     columns = {name: [_cell(row[i]) for row in rows] for i, name in enumerate(header)}
     cells = columns.pop(target)
+    aside = {role: columns.pop(name) for role, name in named.items()}
+    for role, column in aside.items():
+        if "" in column:
+            raise DataError(
+                f"The {role} {named[role]!r} of {path.name} is missing in {column.count('')} rows, first in row "
+                f"{column.index('') + 1}. Fill it in, or remove those rows."
+            )
     if "" in cells:
         raise DataError(
             f"The target {target!r} of {path.name} is missing in {cells.count('')} rows, first in row "
@@ -185,7 +212,17 @@ def _read_csv(path: Path, target: str) -> Source:
         feature_names=tuple(numbers),
         target_name=target,
         categories={name: np.array(column) for name, column in columns.items() if name not in numbers},
+        group=_sortable(aside.get("group")),
+        time=_sortable(aside.get("time")),
     )
+
+
+def _sortable(cells: list[str] | None) -> np.ndarray | None:
+    """Cells as numbers where all are, else as text."""
+    if cells is None:
+        return None
+    numbers = _numbers(cells)
+    return np.array(cells) if numbers is None else numbers
 
 
 def _csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:

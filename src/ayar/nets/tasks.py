@@ -6,153 +6,29 @@ Everything that is fitted to data here (categories, means, standard deviations) 
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from ayar.errors import DataError, extra
+from ayar.folds import Folds
+from ayar.leaks import find_leaks
 from ayar.nets import sources
+from ayar.nets.data import Data, Scaling, SealedTest
 from ayar.nets.sources import PARTS, Source
+from ayar.nets.splits import Splits
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 """Share of the rows that each part gets where the source does not fix it: a choice among many configurations, and
 its score, need validation and test rows enough to tell them apart."""
 
-CLIP_SD = 5.0
-CONSTANT_SD = 1e-6  # of the mean: what rounding leaves of a constant column
 LARGEST_INPUT = 1e30  # its square still fits into 64 bits many times over
 MOST_CATEGORIES = 50
 MOST_CLASSES = 20
 ROWS_PER_CLASS = 5
-
-
-@dataclass(frozen=True, eq=False)
-class Scaling:
-    """How the source's units become those the net sees: ``(X - x_mean) / x_sd``, and likewise for y.
-
-    Missing inputs become 0, the train mean. Inputs beyond five standard deviations are cut there: in a column
-    that is nearly constant in the train rows (a picture's corner), one odd value would outweigh all others.
-    The default changes nothing.
-    """
-
-    x_mean: np.ndarray | None = None
-    x_sd: np.ndarray | None = None
-    y_mean: float = 0.0
-    y_sd: float = 1.0
-
-    @classmethod
-    def fitted(cls, X: np.ndarray, y: np.ndarray, kind: str) -> Scaling:
-        """Standardises by the mean and standard deviation of these (train) rows; a constant column becomes 0."""
-        present = ~np.isnan(X)
-        count = np.maximum(present.sum(axis=0), 1)
-        x_mean = np.where(present, X, 0).sum(axis=0, dtype=np.float64) / count
-        x_sd = np.sqrt(np.square(np.where(present, X - x_mean, 0)).sum(axis=0) / count)
-        x_sd[x_sd <= CONSTANT_SD * np.abs(x_mean)] = 1.0
-        if kind == "classification":
-            return cls(x_mean, x_sd)
-        return cls(x_mean, x_sd, float(np.mean(y)), float(np.std(y)) or 1.0)
-
-    def inputs(self, X: np.ndarray) -> np.ndarray:
-        """Rows in the source's units as the net sees them."""
-        if self.x_mean is None or self.x_sd is None:
-            return X
-        standardised = np.clip((X - self.x_mean) / self.x_sd, -CLIP_SD, CLIP_SD)
-        return np.where(np.isnan(standardised), 0, standardised).astype(np.float32)
-
-    def targets(self, y: np.ndarray) -> np.ndarray:
-        """Real targets as the net sees them."""
-        return ((y - self.y_mean) / self.y_sd).astype(np.float32)
-
-    def outputs(self, outputs: np.ndarray) -> np.ndarray:
-        """The net's outputs in the target's units."""
-        return outputs * self.y_sd + self.y_mean
-
-
-@dataclass(frozen=True, eq=False)
-class Data:
-    """What a training may see: train and validation rows, as the net is to see them.
-
-    Attributes:
-        X_train: Inputs, shape ``(n_train, n_features)`` float32 (other shapes for nets of your own).
-        y_train: Class numbers int64 or, for regression, standardised targets float32; shape ``(n_train,)``.
-        X_valid: As ``X_train``.
-        y_valid: As ``y_train``.
-        kind: ``"classification"`` or ``"regression"``.
-        n_classes: Number of classes; 0 for regression.
-        feature_names: One name for each column of ``X_train``; may be empty.
-        target_name: What is predicted.
-        class_names: The classes 0, 1, ... as the source names them; empty for regression.
-        scaling: How rows and targets of the source became these.
-        content_hash: Equal for the same source with the same split; None where nobody knows.
-    """
-
-    X_train: np.ndarray
-    y_train: np.ndarray
-    X_valid: np.ndarray
-    y_valid: np.ndarray
-    kind: str = "classification"
-    n_classes: int = 0
-    feature_names: tuple[str, ...] = ()
-    target_name: str = "y"
-    class_names: tuple[str, ...] = ()
-    scaling: Scaling = field(default_factory=Scaling)
-    content_hash: str | None = None
-
-    def __post_init__(self) -> None:
-        if self.kind not in ("classification", "regression"):
-            raise DataError(f"kind must be 'classification' or 'regression', got {self.kind!r}.")
-        for part, X, y in (("train", self.X_train, self.y_train), ("valid", self.X_valid, self.y_valid)):
-            if len(X) == 0 or len(X) != len(y):
-                raise DataError(f"X_{part} and y_{part} need the same number of rows, at least 1: {len(X)}, {len(y)}.")
-        if self.kind == "classification" and self.n_classes < 2:
-            raise DataError(f"Classification needs n_classes of at least 2, got {self.n_classes}.")
-
-
-class SealedTest:
-    """The test part. It can be scored, not seen; no training is ever given it."""
-
-    __slots__ = ("_X", "_kind", "_y", "_y_sd")
-
-    def __init__(self, X: np.ndarray, y: np.ndarray, kind: str, y_sd: float) -> None:
-        self._X = X
-        self._y = y
-        self._kind = kind
-        self._y_sd = y_sd
-
-    @property
-    def n(self) -> int:
-        """Number of test rows."""
-        return len(self._y)
-
-    def score(self, predict: Callable[[np.ndarray], np.ndarray]) -> dict[str, float]:
-        """``{"test_error", "test_loss"}`` of ``predict(X) -> outputs``; X and outputs in the source's units.
-
-        Classification: outputs are logits (log-probabilities are logits, too) of shape ``(n, n_classes)``; the
-        share of wrong labels and the mean cross-entropy. Regression: outputs of shape ``(n,)``; the
-        root-mean-square error and the mean squared error divided by the variance of the train targets.
-
-        Raises:
-            DataError: The outputs have another shape.
-        """
-        outputs = np.asarray(predict(self._X.copy()), dtype=np.float64)
-        wanted_ndim = 1 if self._kind == "regression" else 2
-        if outputs.ndim != wanted_ndim or len(outputs) != self.n:
-            shape = f"({self.n},)" if wanted_ndim == 1 else f"({self.n}, n_classes)"
-            raise DataError(f"predict must return an array of shape {shape} for this test part, got {outputs.shape}.")
-        if self._kind == "regression":
-            mse = float(np.mean((outputs - self._y) ** 2))
-            return {"test_error": math.sqrt(mse), "test_loss": mse / self._y_sd**2}
-        top = outputs.max(axis=1, keepdims=True)
-        log_sums = top[:, 0] + np.log(np.exp(outputs - top).sum(axis=1))
-        right = outputs[np.arange(self.n), self._y]
-        return {
-            "test_error": float(np.mean(outputs.argmax(axis=1) != self._y)),
-            "test_loss": float(np.mean(log_sums - right)),
-        }
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,6 +41,9 @@ class Task:
         sealed: Test part.
         split_hash: SHA-256 over the rows and the split: equal hashes mean the same task.
         warnings: What a person should know of the data, as sentences.
+        splits: Splits of the train and validation rows for confirmation, one for each seed; None where all trials
+            share the one of ``data``. Hand it to the recipe.
+        validation: How rows validate, and why so, in a sentence.
     """
 
     name: str
@@ -172,34 +51,50 @@ class Task:
     sealed: SealedTest
     split_hash: str
     warnings: tuple[str, ...] = ()
+    splits: Splits | None = None
+    validation: str = ""
 
 
 @extra("torch")
-def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, kind: str | None = None) -> Task:
+def load_task(
+    source: str | Path,
+    *,
+    target: str | None = None,
+    seed: int = 0,
+    kind: str | None = None,
+    validate: str = "auto",
+    group: str | None = None,
+    time: str | None = None,
+) -> Task:
     """A task from a built-in table (``"digits"``), an ``.npz`` file or a ``.csv`` file.
 
     The target decides the kind of task. Text names classes. So do whole numbers with at most 20 different
     values, or exactly 0 ... C-1 or 1 ... C with on average five rows each. Everything else is regression.
 
     Parts of the split that the source does not fix are drawn once from ``seed``, class by class: 60 % train,
-    20 % validation, 20 % test. They come from rows of no part, or where all have one, from the train part.
+    20 % validation, 20 % test. They come from rows of no part, or where all have one, from the train part. Rows of one
+    group stay in one part; by time, the latest rows are for the test, those before for validation.
 
     Args:
         source: Name of a built-in task, or path of a file.
         target: Column to predict, for ``.csv``.
         seed: Of the split; another seed is another task.
         kind: ``"classification"`` or ``"regression"``, to overrule what the target suggests.
+        validate: How winners are confirmed: ``"kfold"``, ``"repeated"``, ``"holdout"``, or ``"auto"``, which decides by
+            the number of rows; see ``ayar.Folds``.
+        group: Column whose equal values belong together, for a ``.csv`` (an ``.npz`` has an array ``group``).
+        time: Column that orders the rows in time, for a ``.csv`` (an ``.npz`` has an array ``time``).
 
     Raises:
         DataError: The data cannot be used; the message says why and what to do.
     """
-    raw = sources.read(source, target)
+    raw = sources.read(source, target, group, time)
     kind = kind or raw.kind or _kind_of(raw.y)
     y, class_names = _labels(raw, kind)
     rows, warnings = _split(raw, y, kind, seed)
     X, feature_names = _encoded(raw, rows["train"])
     _check_inputs(X, raw)
-    warnings += _missing(X, raw) + _unseen_classes(y, rows, class_names) + _duplicates(X, rows)
+    warnings += _missing(X, raw) + _unseen_classes(y, rows, class_names) + _leaks(raw, y, rows, kind)
 
     scaling = Scaling.fitted(X[rows["train"]], y[rows["train"]], kind)
     as_targets = scaling.targets if kind == "regression" else np.asarray
@@ -218,7 +113,40 @@ def load_task(source: str | Path, *, target: str | None = None, seed: int = 0, k
         content_hash=split_hash,
     )
     sealed = SealedTest(X[rows["test"]], y[rows["test"]], kind, scaling.y_sd)
-    return Task(raw.name, data, sealed, split_hash, tuple(warnings))
+    folds = _folds(raw, y, rows, kind, validate, seed)
+    splits = None
+    if folds.method != "holdout":
+        own = np.sort(np.concatenate([rows["train"], rows["valid"]]))  # no training is given the test rows
+        splits = Splits(X[own], y[own], folds, data)
+    return Task(raw.name, data, sealed, split_hash, tuple(warnings), splits, folds.reason)
+
+
+def _folds(raw: Source, y: np.ndarray, rows: Mapping[str, np.ndarray], kind: str, validate: str, seed: int) -> Folds:
+    """Which of the train and validation rows validate; one hold-out where the source says which."""
+    own = np.sort(np.concatenate([rows["train"], rows["valid"]]))
+    if validate == "auto" and "valid" in raw.parts:
+        return Folds(len(own), method="holdout", seed=seed)
+    beside = {"groups": raw.group, "time": raw.time}
+    given = {name: values[own] for name, values in beside.items() if values is not None}
+    if kind == "classification" and raw.time is None:
+        given["y"] = y[own]
+    return Folds(len(own), **given, method=validate, seed=seed)
+
+
+def _leaks(raw: Source, y: np.ndarray, rows: Mapping[str, np.ndarray], kind: str) -> list[str]:
+    """What lets the training know the rows that judge it; text columns count by what their categories mean."""
+    columns, names = [raw.X], list(raw.feature_names)
+    for name, cells in raw.categories.items():
+        values, code = np.unique(cells, return_inverse=True)
+        means = np.bincount(code, weights=y) / np.bincount(code)
+        if len(values) <= len(y) / ROWS_PER_CLASS:
+            columns.append(means[code][:, None])
+            names.append(name)
+        else:
+            columns.append(code[:, None])
+            names.append(name)
+    X = np.concatenate(columns, axis=1)
+    return find_leaks(X, y, rows, names=names, groups=raw.group, time=raw.time, classes=kind == "classification")
 
 
 def _kind_of(y: np.ndarray) -> str:
@@ -277,6 +205,8 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
         if "train" not in given:
             raise DataError(f"The given parts of {raw.name} take all {n} rows: none is left to train on.")
         rest, missing = given["train"], ["train", *missing]
+    if raw.time is not None or raw.group is not None:
+        return {**given, **_apart(raw, rest, missing, seed)}, []
     rng = np.random.default_rng(seed)
     groups = [rest] if kind == "regression" else [rest[y[rest] == label] for label in np.unique(y[rest])]
     drawn: dict[str, list[np.ndarray]] = {part: [] for part in missing}
@@ -290,6 +220,29 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
         for part, rows in _shared_out(rng.permutation(members), missing).items():
             drawn[part].append(rows)
     return {**given, **{part: np.sort(np.concatenate(rows)) for part, rows in drawn.items()}}, []
+
+
+def _apart(raw: Source, rest: np.ndarray, missing: list[str], seed: int) -> dict[str, np.ndarray]:
+    """``rest`` cut into parts by time, the latest rows last, or by whole groups; rows of one moment stay together."""
+    if raw.time is not None:
+        units, members = np.unique(raw.time[rest], return_inverse=True)
+        order = np.arange(len(units))
+    else:
+        assert raw.group is not None
+        units, members = np.unique(raw.group[rest], return_inverse=True)
+        order = np.random.default_rng(seed).permutation(len(units))
+    what = "moments" if raw.time is not None else "groups"
+    if len(units) < len(missing):
+        raise DataError(
+            f"{raw.name} has {len(units)} {what} to be shared among {', '.join(missing)}. Each part needs at least one."
+        )
+    counts = np.bincount(members)[order]
+    wanted = np.cumsum([SHARES[part] for part in missing]) / sum(SHARES[part] for part in missing)
+    ends = np.searchsorted(np.cumsum(counts) - counts / 2, wanted[:-1] * len(rest))
+    for i in range(len(ends)):  # at least one unit each
+        ends[i] = min(max(ends[i], i + 1, ends[i - 1] + 1 if i else 1), len(units) - len(ends) + i)
+    pieces = np.split(order, ends)
+    return {part: np.sort(rest[np.isin(members, piece)]) for part, piece in zip(missing, pieces, strict=True)}
 
 
 def _shared_out(rows: np.ndarray, parts: list[str]) -> dict[str, np.ndarray]:
@@ -357,24 +310,10 @@ def _unseen_classes(y: np.ndarray, rows: Mapping[str, np.ndarray], class_names: 
     return [f"No train row shows the class {name}: no net can learn it." for name in unseen]
 
 
-def _duplicates(X: np.ndarray, rows: Mapping[str, np.ndarray]) -> list[str]:
-    """How many validation and test rows have the very inputs of a row in an earlier part."""
-    seen, warnings = {X[row].tobytes() for row in rows["train"]}, []
-    for part in ("valid", "test"):
-        keys = [X[row].tobytes() for row in rows[part]]
-        repeats = sum(key in seen for key in keys)
-        if repeats:
-            warnings.append(
-                f"{repeats} of {len(keys)} {part} rows repeat the inputs of a row in an earlier part: "
-                f"the {part} score may look better than it is."
-            )
-        seen.update(keys)
-    return warnings
-
-
 def _hash(raw: Source, rows: Mapping[str, np.ndarray]) -> str:
     digest = hashlib.sha256()
-    named = {"X": raw.X, "y": raw.y, **raw.categories, **{f"{part}_idx": rows[part] for part in PARTS}}
+    beside = {name: values for name, values in (("group", raw.group), ("time", raw.time)) if values is not None}
+    named = {"X": raw.X, "y": raw.y, **raw.categories, **beside, **{f"{part}_idx": rows[part] for part in PARTS}}
     for name, array in named.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).tobytes())

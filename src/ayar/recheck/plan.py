@@ -176,9 +176,13 @@ def plan(
 
 
 def _table(places: Sequence[Standing]) -> np.ndarray:
-    """Losses of the better half of the re-ranked configurations by seed; poor ones differ more than good ones."""
+    """Losses of the better half of the re-ranked configurations by seed; poor ones differ more than good ones.
+
+    Contenders were given more seeds than others; those that all of the half have count.
+    """
     finite = [p.losses for p in places if math.isfinite(p.mean)]
-    return np.array(finite[: max(2, len(finite) // 2)])
+    half = finite[: max(2, len(finite) // 2)]
+    return np.array([losses[: min(map(len, half))] for losses in half])
 
 
 def _power(layout: Design, run_sd: float | None, correlation: float | None) -> tuple[tuple[float, float], ...]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from typing import Any
 
-from ayar.records import Advice, Score, ScoreKind, State, Trial, Winner
+from ayar.records import Advice, Gain, Score, ScoreKind, State, Tie, Trial, Winner
 from ayar.reports import words
 from ayar.reports.tables import Story
 
 _MOST_MOVES = 5  # more than a reader takes in
+_MOST_TIES = 6
 
 
 def summary(story: Story) -> str:
@@ -23,6 +26,8 @@ def summary(story: Story) -> str:
 def certainty(story: Story, score: Score) -> str:
     """Where a score comes from and how sure it is: its kind, its seeds and its interval."""
     seeds = words.plural(len(score.values), "seed")
+    if score.failed:
+        seeds += f"; training failed on {words.plural(score.failed, 'further seed')}"
     if len(score.values) < 2 or not (math.isfinite(score.low) and math.isfinite(score.high)):
         return f"{score.kind.value}, {seeds}"
     low, high = map(story.told, story.interval(score))
@@ -30,25 +35,94 @@ def certainty(story: Story, score: Score) -> str:
 
 
 def beside_the_winner(story: Story, winner: Winner) -> list[str]:
-    """What must be said beside the winner's score: the optimistic one, the test, the rivals, the ties."""
+    """What must be said beside the winner's score: the optimism, the gain, the test, the rivals, the ties."""
     told = []
     search = winner.scores.get(ScoreKind.SEARCH_BEST)
     if search:
+        kind, of = search.kind.value, words.plural(len(story.ranked), "trial")
         told.append(
-            f"The search had shown {story.told(search.mean)}: the best of {words.plural(len(story.ranked), 'trial')}, "
-            "and so an optimistic number."
+            f"{kind[:1].upper()}{kind[1:]}: {story.told(search.mean)}, picked from {of}: "
+            f"{_optimism(story, winner.optimism)}."
         )
+    if story.facts.get("validation"):
+        told.append(f"Validation: {story.facts['validation']}")
+    if winner.improvement is not None:
+        told.append(improved(story, winner.improvement))
+    elif winner.config == story.space.default() and ScoreKind.RERANKED in winner.scores:
+        told.append("It is the default: nothing that the search found did better on fresh seeds.")
     test = winner.scores.get(ScoreKind.TEST)
     if test:
-        told.append(f"On the test set: {story.told(test.mean)} ({certainty(story, test)}).")
+        told.append(f"On the test set: {story.told(test.mean)} ({certainty(story, test)}).{test_rows(story, test)}")
+    told += [opened(note) for note in story.notes if (note.get("count") or 0) > 1 or not test]
     told += [
         f"The {name} reaches {story.told(score.mean)} ({certainty(story, score)})."
         for name, score in winner.compared.items()
     ]
-    if winner.tied:
-        trials = f"trial{'' if len(winner.tied) == 1 else 's'} {', '.join(str(number) for number in winner.tied)}"
-        told.append(f"Not to be told apart from it on the seeds that re-ranked it: {trials}.")
+    return told + tied(story, winner)
+
+
+def _optimism(story: Story, optimism: float | None) -> str:
+    if optimism is None:
+        return "a reading whose luck helped it to be picked"
+    by = story.difference(abs(optimism))
+    return f"{by} too good" if optimism > 0 else f"{by} worse than fresh seeds say" if optimism else "just right"
+
+
+def improved(story: Story, gain: Gain) -> str:
+    """What the winner gains over the default, and whether that is more than luck."""
+    direction = "better" if gain.mean >= 0 else "worse"
+    pairs = words.plural(gain.pairs, "common seed")
+    told = f"Against the default it is {story.difference(abs(gain.mean))} {direction}"
+    if gain.pairs > 1:
+        ends = sorted([gain.low, gain.high] if gain.mean >= 0 else [-gain.low, -gain.high])
+        told += f" (95 % interval {story.difference(ends[0])} to {story.difference(ends[1])}, {pairs})"
+    else:
+        told += f" ({pairs})"
+    if gain.p is None:
+        return f"{told}: too few seeds to call it significant, which takes 5."
+    return f"{told}: {'significant' if gain.significant else 'not significant'}, p = {words.number(gain.p, 2)}."
+
+
+def test_rows(story: Story, score: Score) -> str:
+    """How far the test rows themselves leave a share of wrong labels open; empty where that can't be said."""
+    rows = story.facts.get("rows for the test")
+    if not rows or story.facts.get("kind") != "classification" or not 0 <= score.mean <= 1:
+        return ""
+    share = (score.mean * rows + 2) / (rows + 4)  # Agresti & Coull, 1998
+    half = 1.96 * math.sqrt(share * (1 - share) / (rows + 4))
+    return f" Other {rows:,} test rows would give another score: by up to {story.difference(half)}, 19 times in 20."
+
+
+def opened(note: Mapping[str, Any]) -> str:
+    """That the test set was opened, when, what for and, from the second time on, why: each look weakens it."""
+    again = f" again (time {note['count']})" if (note.get("count") or 0) > 1 else ""
+    why = f"; {note['reason']}" if note.get("reason") else ""
+    told = f"The test set was opened{again} on {words.fact(note.get('time'))}: {note.get('purpose')}{why}"
+    return f"{told.rstrip('.')}."
+
+
+def tied(story: Story, winner: Winner) -> list[str]:
+    """Which configurations cannot be told from the winner, and why it was preferred."""
+    told = []
+    if winner.because:
+        told.append(
+            f"Of those that read as good, within one standard error, it was preferred because it is {winner.because}."
+        )
+    if winner.ties:
+        named = [_tie(story, tie) for tie in winner.ties[:_MOST_TIES]]
+        more = len(winner.ties) - len(named)
+        rest = f" and {more} more" if more else ""
+        told.append(f"Not to be told from it on the seeds that re-ranked it: {', '.join(named)}{rest}.")
+    elif ScoreKind.RERANKED in winner.scores and len(story.ranked) > 1:
+        told.append("No other configuration that was re-ranked is tied with it.")
     return told
+
+
+def _tie(story: Story, tie: Tie) -> str:
+    name = "the default" if tie.trial is None else f"trial {tie.trial}"
+    gap = story.difference(abs(tie.behind.mean))
+    where = f"{gap} behind" if tie.behind.mean > 0 else f"{gap} ahead" if tie.behind.mean < 0 else "level"
+    return f"{name} ({where}, {words.duration(tie.cost_s)} a training)" if tie.cost_s else f"{name} ({where})"
 
 
 def without_winner(story: Story) -> tuple[str, str]:

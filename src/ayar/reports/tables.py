@@ -131,6 +131,10 @@ class Story:
         """A score in words: percent where that reads best."""
         return words.percent(value) if self.in_percent else words.number(value)
 
+    def difference(self, value: float) -> str:
+        """A difference of two scores in words: points, hundredths of a share, where scores are told in percent."""
+        return f"{words.number(100 * value, 3)} points" if self.in_percent else words.number(value, 3)
+
     def interval(self, score: Score) -> tuple[float, float]:
         """The ends of a score's interval; of a share within 0 and 1, for no error lies beyond."""
         if self.in_percent:
@@ -262,7 +266,14 @@ def winner_row(story: Story) -> dict[str, Any] | None:
         "metric": winner.metric,
         "scores": {kind.value: asdict(score) for kind, score in winner.scores.items()},
         "compared": {name: asdict(score) for name, score in winner.compared.items()},
-        "tied": list(winner.tied),
+        "tied": winner.tied,
+        "ties": [asdict(tie) for tie in winner.ties],
+        "because": winner.because,
+        "improvement": None
+        if winner.improvement is None
+        else {**asdict(winner.improvement), "significant": winner.improvement.significant},
+        "optimism": winner.optimism,
+        "test_openings": list(story.notes),
     }
     return dict(json_safe(row))
 
