@@ -118,7 +118,7 @@ def test_an_append_and_a_takeover_at_the_same_time_come_one_after_the_other(url)
             held.extend(m.step for m in other.curve(study, 0))
 
         thread = threading.Thread(target=take_over)
-        with one._writing():  # whose commit is late
+        with one.writing():  # whose commit is late
             one.add_measurements(study, 0, [Measurement(1, 0.5)], claim=claim)
             thread.start()
             thread.join(0.3)

@@ -57,9 +57,9 @@ def test_an_older_ledger_goes_through_the_steps_it_lacks(engine):
 def test_a_migration_that_fails_leaves_the_ledger_as_it_was(tmp_path):
     path = tmp_path / "study.db"
     with Ledger.open(path) as ledger:
-        with pytest.raises(RuntimeError, match="lights"), ledger._writing() as connection:
+        with pytest.raises(RuntimeError, match="lights"), ledger.writing() as connection:
             migrate(connection, (*MIGRATIONS, break_halfway))
-        with ledger._reading() as connection:
+        with ledger.reading() as connection:
             assert version(connection) == len(MIGRATIONS)
             assert not inspect(connection).has_table("half")
 
@@ -93,7 +93,7 @@ def test_an_upgraded_ledger_has_the_tables_of_a_new_one(held, tmp_path):
 
 def shape(path):
     """Every table with its columns and its keys."""
-    with Ledger.open(path) as ledger, ledger._reading() as connection:
+    with Ledger.open(path) as ledger, ledger.reading() as connection:
         tables = inspect(connection)
         return {
             table: (

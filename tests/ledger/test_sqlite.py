@@ -189,7 +189,7 @@ def test_opening_waits_for_a_process_that_is_still_making_the_ledger(path):
 
 def test_a_ledger_at_its_size_limit_keeps_what_it_has(path):
     with Ledger.open(path) as ledger:
-        with ledger._reading() as connection:
+        with ledger.reading() as connection:
             connection.exec_driver_sql("PRAGMA max_page_count = 1")
         with pytest.raises(LedgerError, match=r"the disk is full\. What was written before is safe"):
             ledger.add_note(1, "long", "x" * 100_000)

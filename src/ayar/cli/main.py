@@ -9,7 +9,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 import ayar
-from ayar.cli import due, know, recheck, show, train
+from ayar.cli import due, know, ledger, recheck, show, train
 from ayar.cli.words import folded
 from ayar.errors import AyarError
 from ayar.folds import METHODS
@@ -177,6 +177,11 @@ def parser() -> argparse.ArgumentParser:
     export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json, .jsonl, .parquet, .toml (default: CSV)")
     export.add_argument("--what", choices=["trials", "measurements", "best", "study"], default="trials")
     _study(export)
+
+    upkeep = _command(commands, "ledger", ledger.ledger)
+    upkeep.add_argument("action", choices=["check", "compact", "copy"], help="what to do")
+    upkeep.add_argument("store", metavar="STORE", help="the ledger")
+    upkeep.add_argument("path", nargs="?", metavar="FILE", help="where a copy is written")
 
     import_ = _command(commands, "import", know.import_)
     import_.add_argument("path", metavar="FILE", help="a file or folder with a study")

@@ -74,6 +74,18 @@ class Backend(Protocol):
         """A number that changes when another connection has written; None where nobody can tell."""
         ...
 
+    def damage(self, connection: Connection) -> list[str]:
+        """What it finds wrong with its own pages and keys."""
+        ...
+
+    def size(self, connection: Connection) -> int:
+        """Bytes that it takes."""
+        ...
+
+    def vacuum(self) -> None:
+        """Give back the room that it doesn't need."""
+        ...
+
 
 def opened(where: str | Path | None, *, create: bool, patience_s: float) -> Backend:
     """The database that ``where`` names: a path, ``sqlite:///path``, ``postgresql+psycopg://...``, None for memory.

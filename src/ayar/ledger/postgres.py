@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
-from sqlalchemy import URL, Connection, Engine, Integer, bindparam, create_engine, func, insert, inspect, select
+from sqlalchemy import URL, Connection, Engine, Integer, Text, bindparam, create_engine, func, insert, inspect, select
 from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from ayar.errors import LedgerError, extra
@@ -28,6 +28,7 @@ _LATEST_MOVE = (
     .order_by(moves.c.id.desc())
     .limit(1)
 )
+_SIZE = select(func.pg_total_relation_size(bindparam("name", type_=Text)))
 _HOLD = _TRIAL.with_for_update(key_share=True, read=True)
 _TAKE = _TRIAL.with_for_update()
 _ALONE = select(func.pg_advisory_xact_lock(_LOCK, bindparam("study", type_=Integer)))
@@ -110,6 +111,20 @@ class PostgresDatabase:
     def version(self, connection: Connection) -> int | None:  # noqa: ARG002 - nobody can tell
         """None."""
         return None
+
+    def damage(self, connection: Connection) -> list[str]:  # noqa: ARG002 - the server checks its pages as it reads
+        """None: the server's own tools check its pages (``pg_amcheck``), and its keys cannot be broken."""
+        return []
+
+    def size(self, connection: Connection) -> int:
+        """Bytes of the tables with their indexes."""
+        return sum(connection.scalar(_SIZE, {"name": name}) or 0 for name in TABLES.tables)
+
+    def vacuum(self) -> None:
+        """Let the server use dead rows' room again, and look at what the tables hold."""
+        with self.writer.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+            for name in TABLES.tables:
+                connection.exec_driver_sql(f'VACUUM (ANALYZE) "{name}"')
 
 
 def _cause(error: DBAPIError) -> str:

@@ -143,6 +143,24 @@ class SqliteFile:
         """SQLite counts the transactions of other connections."""
         return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
 
+    def damage(self, connection: Connection) -> list[str]:
+        """What SQLite finds wrong with its pages, its indexes and its foreign keys."""
+        pages = [row[0] for row in connection.exec_driver_sql("PRAGMA integrity_check(20)") if row[0] != "ok"]
+        orphans = connection.exec_driver_sql("PRAGMA foreign_key_check").fetchmany(20)
+        return pages + [f"a row of {row[0]} refers to one of {row[2]} that is not there" for row in orphans]
+
+    def size(self, connection: Connection) -> int:
+        """Bytes of the pages; the write-ahead log beside the file not counted."""
+        pages, size = (
+            connection.exec_driver_sql(f"PRAGMA {name}").scalar_one() for name in ("page_count", "page_size")
+        )
+        return int(pages) * int(size)
+
+    def vacuum(self) -> None:
+        """Write the file anew without its holes, and empty the write-ahead log."""
+        self._raw.execute("VACUUM")
+        self._raw.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
 
 def _cause(error: DBAPIError | sqlite3.Error) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error

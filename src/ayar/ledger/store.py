@@ -169,7 +169,7 @@ class Ledger:
     def _prepare(self, *, create: bool) -> None:
         """Check that the file is a ledger of a known version, and bring it up to date."""
         newest = len(schema.MIGRATIONS)
-        with self._reading() as connection:
+        with self.reading() as connection:
             held = schema.version(connection)
             strangers = [] if held else sorted(self._backend.strangers(connection))
         if strangers:
@@ -185,7 +185,7 @@ class Ledger:
             return
         if held == 0 and (self.read_only or not create):
             raise LedgerError(f"{self.where} is no ledger: it holds no table. Check the path.")
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._backend.alone(connection, _NO_STUDY)
             schema.migrate(connection)
 
@@ -193,7 +193,7 @@ class Ledger:
         """Close the file. Closing twice does nothing. Moves still outstanding are free for others to take over."""
         with self._lock:
             if self._in_session and self._closing.alive:
-                with suppress(LedgerError), self._writing() as connection:  # at worst the lease runs out
+                with suppress(LedgerError), self.writing() as connection:  # at worst the lease runs out
                     connection.execute(_CLOSE_SESSION, {"session": self.session})
             self._closing()
 
@@ -206,13 +206,13 @@ class Ledger:
         self.close()
 
     @contextmanager
-    def _reading(self) -> Iterator[Connection]:
+    def reading(self) -> Iterator[Connection]:
         """One transaction that sees the ledger as it is at its start."""
         with self._transaction(self._backend.reader) as connection:
             yield connection
 
     @contextmanager
-    def _writing(self, study: int | None = None) -> Iterator[Connection]:
+    def writing(self, study: int | None = None) -> Iterator[Connection]:
         """One transaction that writes. With ``study`` nobody else asks or ends moves of it, from its start on."""
         self._check_writable()
         with self._transaction(self._backend.writer) as connection:
@@ -256,7 +256,7 @@ class Ledger:
 
         Keep it short: others wait. It is written as a whole, or not at all where something within raises.
         """
-        with self._writing(study):
+        with self.writing(study):
             yield
 
     # Studies
@@ -269,7 +269,7 @@ class Ledger:
         """
         row = {"name": name, "spec": rows.as_json(spec, "the spec"), "created_at": now()}
         try:
-            with self._writing() as connection:
+            with self.writing() as connection:
                 return _new_id(connection.execute(_ADD_STUDY, row))
         except IntegrityError as error:
             raise LedgerError(
@@ -278,7 +278,7 @@ class Ledger:
 
     def studies(self) -> list[StudyRow]:
         """Every study, oldest first."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(select(studies).order_by(studies.c.id)).all()
         return [StudyRow(row.id, row.name, json.loads(row.spec), row.created_at) for row in found]
 
@@ -315,7 +315,7 @@ class Ledger:
             "created_at": now(),
         }
         try:
-            with self._writing(study) as connection:
+            with self.writing(study) as connection:
                 last = connection.scalar(_LAST_NUMBER, row)
                 number = 0 if last is None else last + 1
                 connection.execute(_ADD_TRIAL, row | {"trial": number})
@@ -340,7 +340,7 @@ class Ledger:
             "session": self.session,
         }
         try:
-            with self._writing(study) as connection:
+            with self.writing(study) as connection:
                 self._enter(connection)
                 self._backend.take_trial(connection, study, move.trial)
                 return _new_id(connection.execute(_ADD_MOVE, row))
@@ -385,7 +385,7 @@ class Ledger:
 
     def _refused(self, study: int, trial: int, steps: list[Any]) -> MoveError | NotInLedger:
         """Why measurements at these steps broke a constraint."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             held = set(connection.scalars(_STEPS, {"study": study, "trial": trial}))
         repeated = sorted({step for step in steps if step in held or steps.count(step) > 1})
         if not repeated:
@@ -420,7 +420,7 @@ class Ledger:
             MoveError: The trial has no outstanding move.
         """
         key = {"study": study, "trial": trial}
-        with self._writing(study) as connection:
+        with self.writing(study) as connection:
             self._check_claim(connection, study, trial, claim)
             move = connection.scalar(_LATEST_MOVE, key)  # its id
             if move is None or connection.scalar(_ENDING_OF, {"move": move}) is not None:
@@ -471,7 +471,7 @@ class Ledger:
         Raises:
             NotInLedger: There is no such study.
         """
-        with self._reading():
+        with self.reading():
             unread = pages.turn(self._news(study, pages.seen))
             for trial in unread | (pages.claims.keys() - pages.own):
                 pages.extend(trial, self.curve(study, trial, after=pages.last_step(trial)))
@@ -482,7 +482,7 @@ class Ledger:
         def beyond(statement: Select[Any], first: int) -> Rows:
             return connection.execute(statement, {"study": study, "first": first}).all()
 
-        with self._reading() as connection:
+        with self.reading() as connection:
             added = beyond(_TRIALS, seen.trials)
             if not added and not seen.trials and connection.scalar(_STUDY, {"study": study}) is None:
                 raise self._no_study(study)
@@ -490,7 +490,7 @@ class Ledger:
 
     def curve(self, study: int, trial: int, after: int = -1) -> tuple[Measurement, ...]:
         """A trial's measurements beyond a step, by step."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             key = {"study": study, "trial": trial, "after": after}
             return rows.measurements(connection.execute(_LATER, key))
 
@@ -503,8 +503,25 @@ class Ledger:
 
     def version(self) -> int | None:
         """A number that changes when another opening of the ledger has written; None where nobody can tell."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return self._backend.version(connection)
+
+    # Upkeep
+
+    def damage(self, connection: Connection) -> list[str]:
+        """What the database itself finds wrong with its pages and keys, in a reading transaction."""
+        return self._backend.damage(connection)
+
+    def size(self) -> int:
+        """Bytes that it takes."""
+        with self.reading() as connection:
+            return self._backend.size(connection)
+
+    def vacuum(self) -> None:
+        """Let the database give back the room that it doesn't need."""
+        with self._lock, self._backend.explained():
+            self._check_writable()
+            self._backend.vacuum()
 
     # Sessions
 
@@ -513,18 +530,18 @@ class Ledger:
 
         With None no heartbeat is promised, and only the end of the process frees them.
         """
-        with self._writing() as connection:
+        with self.writing() as connection:
             self._enter(connection)
             connection.execute(_SET_LEASE, {"session": self.session, "lease": lease_s})
 
     def beat(self) -> None:
         """Give a sign of life."""
-        with self._writing() as connection:
+        with self.writing() as connection:
             connection.execute(_BEAT, {"session": self.session})
 
     def sessions(self, ids: Iterable[str]) -> Rows:
         """The rows of these sessions, as far as they are on record."""
-        with self._reading() as connection:
+        with self.reading() as connection:
             return connection.execute(_SESSIONS, {"ids": list(ids)}).all()
 
     def _enter(self, connection: Connection) -> None:
@@ -553,7 +570,7 @@ class Ledger:
         """
         row = {"study": study, "kind": kind, "body": rows.as_json(body, "the note"), "at": now()}
         try:
-            with self._writing() as connection:
+            with self.writing() as connection:
                 return _new_id(connection.execute(_ADD_NOTE, row))
         except IntegrityError as error:
             raise self._no_study(study) from error
@@ -563,7 +580,7 @@ class Ledger:
         wanted = select(notes).where(notes.c.study == study).order_by(notes.c.id)
         if kind is not None:
             wanted = wanted.where(notes.c.kind == kind)
-        with self._reading() as connection:
+        with self.reading() as connection:
             found = connection.execute(wanted).all()
         return [Note(row.id, row.kind, json.loads(row.body), row.at) for row in found]
 
