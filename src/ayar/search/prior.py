@@ -79,7 +79,10 @@ class Belief:
         """Logarithm of its density at points, shape ``(m,)``; 0 where it is what a uniform one would be."""
         at = points[:, self.places]
         sd = np.where(self.widths > 0, self.widths, 1.0)
-        normal = np.exp(-0.5 * ((at - self.peaks) / sd) ** 2) / (sd * math.sqrt(2 * math.pi))
+        images = (at, -at, 2 - at)  # what lies beyond an end of the axis is folded back
+        normal = sum(np.exp(-0.5 * ((image - self.peaks) / sd) ** 2) for image in images) / (
+            sd * math.sqrt(2 * math.pi)
+        )
         cell = np.maximum(self.levels, 1)
         alike = np.floor(at * cell).clip(0, cell - 1) == np.floor(self.peaks * cell)
         on_guess = np.where(self.levels > 0, alike * cell, normal)
