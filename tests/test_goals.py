@@ -113,6 +113,21 @@ def test_a_choice_can_be_added_and_outstanding_moves_are_still_answered():
     assert "c" in kinds
 
 
+def test_an_earlier_study_is_learned_from_once_and_for_all(tmp_path):
+    with Study(tmp_path / "old.db", space=SPACE, minimize="error", seed=4) as old:
+        asked_and_told(old, 15)
+        best = old.recommend().config
+    with Study(tmp_path / "new.db", space=SPACE, minimize="error", searcher="bayesian") as study:
+        study.learn_from(tmp_path / "old.db")
+        first = [move.config for move in study.ask(2)]
+    (tmp_path / "old.db").unlink()
+
+    assert first[0] == SPACE.default()
+    assert abs(first[1]["x"] - best["x"]) < 0.25
+    with Study(tmp_path / "new.db") as again:
+        assert again.ask(1)
+
+
 @pytest.mark.parametrize(
     ("was", "words"),
     [

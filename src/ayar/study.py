@@ -65,15 +65,19 @@ from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
 from ayar.run.workers import Workers
-from ayar.search import searcher_named
+from ayar.search import searcher_named, sources
 from ayar.search.advised import Doctor
 from ayar.search.base import SEARCH_DATA, Problem
+from ayar.search.sources import source_of
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.space.change import aged, check_change
 from ayar.stats import fold_interval, score_interval
 from ayar.tuning import Budget, Tuning, ask
 from ayar.winner import Interval, choose, finalised, ranked, score, standings
+
+SOURCE = "source"
+"""The kind of the notes that hold what an earlier study left behind."""
 
 SPACE_CHANGED = "space changed"
 """The kind of the notes that changes of a study's space are."""
@@ -147,6 +151,7 @@ class Study:
         self._metric = Metric(spec["metric"], spec["maximize"])
         self._searcher = searcher_named(self.searcher)
         self._book = Logbook(self._ledger, self._id, self._metric, self.horizon)
+        self._sources = tuple(sources.from_dict(note.body) for note in self.notes(SOURCE))
         self._changed = False
         if changes := self.notes(SPACE_CHANGED):
             self._live_in(self.space, was_of(changes))
@@ -280,6 +285,24 @@ class Study:
             )
         self.note(SPACE_CHANGED, {"space": words, "was": was})
         self._live_in(space, was_of(self.notes(SPACE_CHANGED)))
+
+    def learn_from(self, store: str | Path, name: str | None = None) -> None:
+        """Use an earlier study as a source: its best configurations are tried early, its order of trials expected.
+
+        It counts as far as the trials here bear it out, so a study of something else costs little. What is used of it
+        is written down here; the other ledger is not needed again. Searchers without a model don't use it.
+
+        Args:
+            store: The other ledger.
+            name: The study's name there, where it holds several.
+
+        Raises:
+            LedgerError: There is no such ledger or study.
+        """
+        with Study(store, name=name) as other:
+            source = source_of(f"{store}:{other.name}", other.trials())
+        self.note(SOURCE, sources.to_dict(source))
+        self._sources = (*self._sources, source)
 
     def _live_in(self, space: Space, was: Mapping[str, Any]) -> None:
         self.space, self._changed = space, True
@@ -623,7 +646,7 @@ class Study:
 
     def _problem(self, **more: Any) -> Problem:
         problem = Problem(self.space, self.horizon, self.seed, **more)
-        return replace(problem, objectives=self.objectives, constraints=self.constraints)
+        return replace(problem, objectives=self.objectives, constraints=self.constraints, sources=self._sources)
 
     def _eligible(self) -> list[Trial]:
         """The trials that may win: those that keep the constraints, inside the space as it is now."""

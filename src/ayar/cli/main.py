@@ -109,6 +109,9 @@ def parser() -> argparse.ArgumentParser:
             f"--{verb}", metavar="METRIC", action="append", help=f"a metric to {verb}; again for several at once"
         )
     tune.add_argument("--constraint", metavar="LIMIT", action="append", help="a limit to keep: 'latency_ms <= 5'")
+    tune.add_argument(
+        "--learn-from", metavar="FILE", action="append", help="the ledger of an earlier study, as a source"
+    )
     tune.add_argument("--change-space", action="store_true", help="go on in the space given, where it has changed")
     tune.add_argument(
         "--was", metavar="NAME=VALUE", action="append", help="what a new hyperparameter was in the trials until now"

@@ -20,7 +20,7 @@ from ayar.reports.tables import winner_row
 from ayar.run.command import Command
 from ayar.run.workers import Workers
 from ayar.seeds import Purpose
-from ayar.study import Study
+from ayar.study import SOURCE, Study
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -35,6 +35,7 @@ def tune(args: argparse.Namespace) -> None:
     Example: ayar tune train.py:train --minimize valid_error --minimize seconds
     Example: ayar tune train.py:train --minimize valid_error --constraint "latency_ms <= 5"
     Example: ayar tune train.py:train --store train.db --space wider.toml --change-space
+    Example: ayar tune sales.csv --target bought --learn-from last_year.db
     Example: ayar tune --space space.toml --minimize valid_error -- \
                  python train.py --lr {learning_rate} --seed {seed}
     """
@@ -101,6 +102,10 @@ def _open_new(given: Source, args: argparse.Namespace) -> Opened:
         name=args.study,
         constraints=args.constraint,
     )
+    learned = {str(note.body["name"]).rpartition(":")[0] for note in study.notes(SOURCE)}
+    for other in args.learn_from or ():
+        if other not in learned:  # the same command goes on where it stopped
+            study.learn_from(other)
     return remember(study, given)
 
 

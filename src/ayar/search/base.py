@@ -28,6 +28,19 @@ SEARCH_DATA = frozenset({Purpose.SEARCH, Purpose.ATTEMPT})
 """Purposes whose trials a searcher may learn from; confirmation data is not for searching."""
 
 
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What an earlier study leaves behind; see ``ayar.search.sources``.
+
+    Attributes:
+        name: What to call it.
+        trials: Configurations with their losses, infinite for those that broke.
+    """
+
+    name: str
+    trials: tuple[tuple[Configuration, float], ...]
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What is searched.
@@ -41,6 +54,7 @@ class Problem:
             as exhausted. None: no limit.
         objectives: What is to be made small or large, the metric that losses come from first; empty where it is alone.
         constraints: Limits that the recommended configuration has to keep.
+        sources: Earlier studies to learn from.
     """
 
     space: Space
@@ -50,6 +64,7 @@ class Problem:
     max_trials: int | None = None
     objectives: tuple[Metric, ...] = ()
     constraints: tuple[Constraint, ...] = ()
+    sources: tuple[Source, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

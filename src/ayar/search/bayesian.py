@@ -18,6 +18,7 @@ from ayar.search.history import column
 from ayar.search.pool import near, pool
 from ayar.search.prior import Belief
 from ayar.search.quasirandom import QuasiRandom
+from ayar.search.sources import Memory
 from ayar.space import Space
 
 _FEWEST = 5  # trials before anything is modelled
@@ -26,6 +27,7 @@ _MODELLED = 160  # trials that the model sees
 _FITTED = 96  # trials that its length scales are fitted to
 _BROKEN = 32  # broken trials that the model sees
 _MOST_DIMENSIONS = 100
+_TRUSTED = 0.3  # as far as an earlier study must be believed for its best to be tried first
 
 
 @dataclass(frozen=True)
@@ -36,7 +38,8 @@ class Bayesian:
     diverged trials are the worst. Outstanding ones count as what the process fears of them, which keeps workers apart.
     Beyond some hundred trials it sees the best and a part of the others, so that a move takes the same time however
     many there are. The expected improvement is weighed by the chance that the limits are kept (Gardner et al., 2014),
-    each of which has a process of its own. A person's guesses count while the trials bear them out.
+    each of which has a process of its own. A person's guesses, and what earlier studies lead
+    to expect, count as far as the trials bear them out.
 
     Attributes:
         base: Where the first configurations come from, and every ``explore``-th one later.
@@ -50,9 +53,9 @@ class Bayesian:
         """``n`` new configurations; see ``Searcher``."""
         if not self.models(problem.space):
             return self.base.propose(problem, history, n)
-        evidence, belief, first = Evidence.of(problem, history), Belief.of(problem.space), searched(history)
+        evidence, first = Evidence.of(problem, history), searched(history)
         if len(evidence.told) < _FEWEST:
-            return self._begin(problem, history, n, belief)
+            return self._begin(problem, history, n, evidence)
         model = Model.of(problem, evidence, history)
         even = self.base.propose(problem, history, n) if -first % self.explore < n else []
 
@@ -63,17 +66,19 @@ class Bayesian:
 
         return propose_each(problem, history, n, guess)
 
-    def _begin(self, problem: Problem, history: Sequence[Trial], n: int, belief: Belief | None) -> list[Proposal]:
-        """Even points; every other one where somebody believes that it is good, if somebody does."""
-        even = self.base.propose(problem, history, n)
-        if belief is None:
-            return even
-        first, space = searched(history), problem.space
+    def _begin(self, problem: Problem, history: Sequence[Trial], n: int, evidence: Evidence) -> list[Proposal]:
+        """Even points; every other one where a person or an earlier study says that it is good."""
+        even, first, space = self.base.propose(problem, history, n), searched(history), problem.space
+        belief, memory = Belief.of(space), Memory.of(space, problem.sources)
+        trusted = memory is not None and memory.trust(evidence.points[evidence.told], evidence.judged) > _TRUSTED
 
-        def guess(number: int, earlier: list[Configuration]) -> list[Configuration]:  # noqa: ARG001
-            if number % 2:
-                return [space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])]
-            return [even[number - first].config] if number - first < len(even) else []
+        def guess(number: int, earlier: list[Configuration]) -> Iterator[Configuration]:  # noqa: ARG001
+            if number % 2 and memory is not None and trusted:
+                yield from memory.portfolio[number // 2 :]
+            if number % 2 and belief is not None:
+                yield space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])
+            if number - first < len(even):
+                yield even[number - first].config
 
         return propose_each(problem, history, n, guess)
 
@@ -120,6 +125,7 @@ class Model:
         keeping: Which of ``points`` break no limit.
         limits: Of what is constrained.
         belief: What a person believes, where somebody does, and how much it still counts.
+        memory: What earlier studies expect, where there are any, and how far that is followed.
     """
 
     space: Space
@@ -132,15 +138,25 @@ class Model:
     keeping: np.ndarray
     limits: tuple[Limit, ...] = ()
     belief: tuple[Belief, float] | None = None
+    memory: tuple[Memory, float] | None = None
 
     @classmethod
     def of(cls, problem: Problem, evidence: Evidence, history: Sequence[Trial]) -> Model:
         """The model of the evidence in a history."""
         space, told, embedding = problem.space, evidence.told, Embedding.of(problem.space)
+        remembered = Memory.of(space, problem.sources)
+        trust = 0.0 if remembered is None else remembered.trust(evidence.points[told], evidence.judged)
+        memory = None if remembered is None or trust == 0 else (remembered, trust)
+
+        def surprise(scores: np.ndarray, points: np.ndarray) -> np.ndarray:
+            """What earlier studies did not lead to expect."""
+            return scores if memory is None else scores - memory[1] * memory[0].expects(points)
+
         # The kernel is fitted anew only at some counts, so that most moves find it remembered.
         early = told[: _milestone(len(told))]
         fitted = early[telling(evidence.losses[early], _FITTED)]
-        kernel = fit_kernel(embedding(evidence.points[fitted]), embedding.groups, warped(evidence.losses[fitted]))
+        unexpected = surprise(warped(evidence.losses[fitted]), evidence.points[fitted])
+        kernel = fit_kernel(embedding(evidence.points[fitted]), embedding.groups, unexpected)
         seen = told[telling(evidence.losses[told], _MODELLED)]
         broken = evidence.broken[spread(len(evidence.broken), _BROKEN)]
         losses = np.concatenate([evidence.losses[seen], np.full(len(broken), np.inf)])
@@ -159,12 +175,13 @@ class Model:
             embedding,
             kernel,
             points,
-            warped(losses),
+            surprise(warped(losses), points),
             evidence.points[evidence.outstanding[-_MODELLED:]],
             points[np.argsort(np.where(keeping, losses, np.inf), kind="stable")[:5]],
             keeping,
             tuple(limits),
             None if belief is None else (belief, belief.weight(evidence.points[told], evidence.judged)),
+            memory,
         )
 
     def process(self, more: Sequence[Configuration] = ()) -> Process:
@@ -179,22 +196,26 @@ class Model:
         believed = np.append(self.scores, mean + np.sqrt(variance))
         return Process.seeing(self.kernel, np.concatenate([seen, waiting]), believed, sure=len(waiting))
 
+    def predict(self, process: Process, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and variance of the score at points of the unit cube, what earlier studies expect included."""
+        mean, variance = process.predict(self.embedding(points))
+        return (mean if self.memory is None else mean + self.memory[1] * self.memory[0].expects(points)), variance
+
     def guesses(self, outstanding: Sequence[Configuration], rng: np.random.Generator) -> Iterator[Configuration]:
         """Configurations, the most promising first."""
         process = self.process(outstanding)
-        means = process.predict(self.embedding(self.points))[0]
+        means = self.predict(process, self.points)[0]
         best = means[self.keeping].min() if self.keeping.any() else None
 
         def value(points: np.ndarray) -> np.ndarray:
-            embedded = self.embedding(points)
-            chances = np.zeros(len(points))
+            embedded, chances = self.embedding(points), np.zeros(len(points))
             if self.belief is not None:
                 chances += self.belief[1] * self.belief[0].logs(points)
             for limit in self.limits:
                 chances += limit.log_chance(embedded)
             if best is None:  # first of all, keep the limits
                 return chances
-            mean, variance = process.predict(embedded)
+            mean, variance = self.predict(process, points)
             return np.asarray(chances + log_improvement(best - mean, np.sqrt(variance)))
 
         points = pool(self.space, self.best, _POOL, rng)

@@ -123,9 +123,9 @@ def _fitted(points_bytes: bytes, values_bytes: bytes, group: tuple[int, ...]) ->
             0.5 * (squares @ (outer * rough)) * weights * (share * 5 / 3),
             0.5 * share * (1 - share) * (outer @ correlation - outer[diagonal].sum()),
         )
-        prior = 0.5 * np.square(logs - centre).sum() / 1.5 + 0.5 * (logit - 1.5) ** 2 / 4
+        prior = 0.5 * np.square(logs - centre).sum() / 1.5 + 0.5 * (logit - 3.0) ** 2
         gradient[:-1] += (logs - centre) / 1.5
-        gradient[-1] += (logit - 1.5) / 4
+        gradient[-1] += (logit - 3.0) * 2.0 * 0.5
         return float(0.5 * y @ alpha + 0.5 * logdet + prior), gradient
 
     start = np.append(np.full(len(used), centre), 1.5)

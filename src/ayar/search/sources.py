@@ -1,0 +1,160 @@
+"""Earlier studies as a source: what was good there is tried first, and believed as far as it bears out here.
+
+Only the order of an earlier study's trials is used, so it may have had another metric, other data or another net; and
+only the hyperparameters that both spaces have. Pure functions for any searcher.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+
+from ayar.errors import SpaceError
+from ayar.records import Configuration, State, Trial, config_key
+from ayar.search.base import SEARCH_DATA, Source
+from ayar.search.evidence import telling, warped
+from ayar.search.gaussian_process import Embedding, Process, fit_kernel
+from ayar.space import Space
+
+_MOST = 128  # trials that are kept of a study
+_LEADERS = 8  # of each source, that the portfolio is chosen from
+_FEWEST = 5  # trials that a source needs to have
+_OUTGROWN = 10  # trials, from where on a source counts less with each
+_TRUST = (0.7, 5.0)  # how far a source is believed before any trial, and as how many trials that counts
+
+
+def source_of(name: str, trials: Sequence[Trial]) -> Source:
+    """What a study leaves behind for others: its telling trials, a configuration once.
+
+    Trials that were cut short stand with the loss they had; failed and diverged ones are the worst.
+    """
+    best: dict[str, Trial] = {}
+    for trial in trials:
+        known = best.get(config_key(trial.config))
+        if (
+            trial.purpose in SEARCH_DATA
+            and trial.state is not State.RUNNING
+            and (known is None or trial.loss < known.loss)
+        ):
+            best[config_key(trial.config)] = trial
+    chosen = [*best.values()]
+    losses = np.array([trial.loss for trial in chosen])
+    kept = [chosen[place] for place in telling(losses, _MOST)]
+    return Source(name, tuple((t.config, t.loss) for t in kept))
+
+
+def fitted(space: Space, config: Configuration) -> Configuration | None:
+    """A configuration of another study in this space: what it doesn't say is the default; None if it can't be."""
+    try:
+        return space.complete({name: value for name, value in config.items() if name in space})
+    except SpaceError:
+        return None
+
+
+@dataclass(frozen=True)
+class Memory:
+    """All sources of a search, as one expectation of scores over its space.
+
+    Attributes:
+        portfolio: Configurations to try first, one after the other.
+    """
+
+    portfolio: tuple[Configuration, ...]
+    _embedding: Embedding
+    _processes: tuple[Process, ...]
+
+    @classmethod
+    def of(cls, space: Space, sources: Sequence[Source]) -> Memory | None:
+        """The memory that sources make; None where they have too few trials that fit in the space."""
+        return _memory(_Same(space), tuple(sources)) if sources else None
+
+    def expects(self, points: np.ndarray) -> np.ndarray:
+        """Scores expected at points of the unit cube, shape ``(m,)``: the mean over sources; less is better."""
+        embedded = self._embedding(points)
+        return np.asarray(np.mean([process.predict(embedded)[0] for process in self._processes], axis=0))
+
+    def trust(self, points: np.ndarray, losses: np.ndarray) -> float:
+        """How far to follow its expectation, from 0 to 1.
+
+        As well as it has put these trials in order; and less with each, which say more about this task than it can.
+        """
+        from scipy.stats import spearmanr
+
+        start, trials = _TRUST
+        if len(losses) < 2 or np.ptp(losses) == 0:
+            return start
+        agreed = spearmanr(self.expects(points), np.nan_to_num(losses, posinf=1e300)).statistic
+        agreed = 0.0 if math.isnan(agreed) else float(agreed)
+        followed = max(0.0, (start * trials + agreed * len(losses)) / (trials + len(losses)))
+        return followed * min(1.0, _OUTGROWN / len(losses))
+
+
+class _Same:
+    """A space as a key: the same object, not an equal one."""
+
+    def __init__(self, space: Space) -> None:
+        self.space = space
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Same) and other.space is self.space
+
+    def __hash__(self) -> int:
+        return id(self.space)
+
+
+@lru_cache(maxsize=8)
+def _memory(of: _Same, sources: tuple[Source, ...]) -> Memory | None:
+    space, embedding = of.space, Embedding.of(of.space)
+    processes: list[Process] = []
+    leaders: dict[str, Configuration] = {}
+    for source in sources:
+        known = [(config, loss) for given, loss in source.trials if (config := fitted(space, given)) is not None]
+        if len(known) < _FEWEST:
+            continue
+        losses = np.array([loss for _, loss in known])
+        points = embedding(np.array([space.encode(config) for config, _ in known]))
+        scores = warped(losses)
+        processes.append(Process.seeing(fit_kernel(points, embedding.groups, scores), points, scores))
+        for place in np.argsort(losses, kind="stable")[:_LEADERS]:
+            leaders.setdefault(config_key(known[place][0]), known[place][0])
+    if not processes:
+        return None
+    configs = [*leaders.values()]
+    points = embedding(np.array([space.encode(config) for config in configs]))
+    table = np.array([process.predict(points)[0] for process in processes])
+    return Memory(tuple(configs[place] for place in greedy(table)), embedding, tuple(processes))
+
+
+def greedy(table: np.ndarray) -> list[int]:
+    """Columns in the order in which each next one lowers the mean, over rows, of the best so far most.
+
+    >>> greedy(np.array([[0.0, 9.0, 1.0], [9.0, 0.0, 2.0]]))
+    [2, 1, 0]
+    """
+    best, order, left = np.full(len(table), np.inf), [], list(range(table.shape[1]))
+    while left:
+        chosen = min(left, key=lambda column: (float(np.minimum(best, table[:, column]).mean()), column))
+        order.append(chosen)
+        left.remove(chosen)
+        best = np.minimum(best, table[:, chosen])
+    return order
+
+
+def to_dict(source: Source) -> dict[str, Any]:
+    """A source as JSON can write it."""
+    return {
+        "name": source.name,
+        "trials": [[config, loss if math.isfinite(loss) else None] for config, loss in source.trials],
+    }
+
+
+def from_dict(words: dict[str, Any]) -> Source:
+    """The source that ``to_dict`` wrote."""
+    return Source(
+        words["name"], tuple((config, math.inf if loss is None else loss) for config, loss in words["trials"])
+    )
