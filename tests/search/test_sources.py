@@ -38,13 +38,13 @@ def best_of(n, sources, seed):
     return min(t.loss for t in history)
 
 
-def test_a_study_of_a_like_task_helps_and_one_that_says_the_opposite_costs_little():
+def test_a_study_of_a_like_task_helps_and_one_that_says_the_opposite_is_not_followed():
     def median(sources, n):
         return np.median([best_of(n, sources, seed) for seed in range(3)])
 
-    cold = median((), 20)
-    assert median((earlier(),), 10) < cold
-    assert median((earlier(sign=-1.0),), 22) < cold * 1.1
+    assert median((earlier(),), 6) < median((), 6) / 2
+
+    assert median((earlier(sign=-1.0),), 18) < 1.0  # where it points to, losses are 5 and more
 
 
 def test_the_best_of_an_earlier_study_comes_right_after_the_default():
@@ -79,10 +79,10 @@ def test_a_source_comes_back_from_json():
     assert source.trials == (({"a": 0.1}, 0.5), ({"a": 0.2}, math.inf))
 
 
-@pytest.mark.parametrize(("sign", "low", "high"), [(1.0, 0.8, 1.0), (-1.0, 0.0, 0.1)])
+@pytest.mark.parametrize(("sign", "low", "high"), [(1.0, 0.7, 1.0), (-1.0, 0.0, 0.1)])
 def test_trust_is_how_well_it_puts_the_trials_in_order(sign, low, high):
     memory = Memory.of(SPACE, (earlier(),))
-    configs = [p.config for p in QuasiRandom().propose(Problem(SPACE, 1, 5), [], 30)]
+    configs = [p.config for p in QuasiRandom().propose(Problem(SPACE, 1, 5), [], 10)]
     points = np.array([SPACE.encode(config) for config in configs])
 
     assert low <= memory.trust(points, np.array([sign * loss(config) for config in configs])) <= high

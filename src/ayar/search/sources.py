@@ -25,7 +25,7 @@ _MOST = 128  # trials that are kept of a study
 _LEADERS = 8  # of each source, that the portfolio is chosen from
 _FEWEST = 5  # trials that a source needs to have
 _OUTGROWN = 10  # trials, from where on a source counts less with each
-_TRUST = (0.7, 5.0)  # how far a source is believed before any trial, and as how many trials that counts
+_TRUST = (0.7, 3.0)  # how far a source is believed before any trial, and as how many trials that counts
 
 
 def source_of(name: str, trials: Sequence[Trial]) -> Source:
@@ -90,6 +90,8 @@ class Memory:
             return start
         agreed = spearmanr(self.expects(points), np.nan_to_num(losses, posinf=1e300)).statistic
         agreed = 0.0 if math.isnan(agreed) else float(agreed)
+        if agreed < 0 and len(losses) > trials:
+            return 0.0
         followed = max(0.0, (start * trials + agreed * len(losses)) / (trials + len(losses)))
         return followed * min(1.0, _OUTGROWN / len(losses))
 
