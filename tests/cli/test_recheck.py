@@ -175,6 +175,13 @@ def test_a_file_that_is_no_configuration_is_named(store, tmp_path, capsys):
     assert capsys.readouterr().err.startswith("error: bad.json can't be read as a configuration")
 
 
+def test_a_report_that_can_t_be_written_is_refused_before_anything_is_trained(store, capsys):
+    count = len(Study(store).trials())
+    assert main(["recheck", store, "--report", "nowhere/recheck.html"]) == 1
+    assert "there is no such folder" in capsys.readouterr().err
+    assert len(Study(store).trials()) == count
+
+
 def test_a_changed_size_brings_a_rule(store, capsys):
     status = main(["recheck", store, "--workers", "0", "--changed", "batch_size=32:128", "--json"])
     found = json.loads(capsys.readouterr().out)

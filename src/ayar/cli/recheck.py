@@ -15,7 +15,7 @@ from ayar.cli.due import found_reasons
 from ayar.cli.output import say, say_json
 from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.cli.train import processors
-from ayar.errors import BudgetError, ObjectiveError, SpaceError
+from ayar.errors import AyarError, BudgetError, ObjectiveError, SpaceError
 from ayar.recheck.confirm import ERROR, Decision, Estimate
 from ayar.recheck.due import EVERY_DAYS, Action, Reason, yearly
 from ayar.recheck.findings import Recheck, Shift
@@ -76,6 +76,8 @@ def recheck(args: argparse.Namespace) -> int:
     Example: ayar recheck new.db --task digits --config best.json
     """
     config = None if args.config is None else _read_config(args.config)
+    if args.report is not None and not Path(args.report).absolute().parent.is_dir():
+        raise AyarError(f"The report can't be written to {args.report}: there is no such folder. Name another place.")
     opened = _opened(args)
     study = opened.study
     reasons = _reasons(opened, args) if args.if_due else []
