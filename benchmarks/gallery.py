@@ -34,14 +34,14 @@ class Example:
         verdict: What it is to show, as its headline or beside it.
         how: What was trained, for the reader.
         settings: Arguments of ``train``.
-        beside: Learning rate of a sibling, for what shows beside another run only.
+        beside: What a sibling has otherwise, for what shows beside another run only.
         learning_rate_late: As for ``diagnose``.
     """
 
     verdict: str
     how: str
     settings: dict[str, Any]
-    beside: float | None = None
+    beside: dict[str, Any] | None = None
     learning_rate_late: float | None = None
 
 
@@ -96,7 +96,7 @@ def train(
 def read(example: Example) -> tuple[Curve, tuple[Verdict, ...]]:
     """Train an example and read its curve."""
     curve = train(**example.settings)
-    siblings = [train(**{**example.settings, "rate": example.beside})] if example.beside is not None else []
+    siblings = [train(**example.settings | example.beside)] if example.beside is not None else []
     said = diagnose(curve, siblings=siblings, n_classes=10, learning_rate_late=example.learning_rate_late)
     return curve, said
 
@@ -111,24 +111,25 @@ EXAMPLES: tuple[Example, ...] = (
         "fast but ends higher",
         "8 hidden units, Adam with a learning rate of 0.06, beside the same with 0.003.",
         {"rate": 0.06, "widths": (8,), "optimizer": "adam", "batch": 8, "epochs": 30},
-        beside=0.003,
+        beside={"rate": 0.003},
     ),
     Example("too slow", "Learning rate 0.003.", {"rate": 0.003}),
     Example("needs more iterations", "100 rows, 30 % of their labels wrong, 60 epochs.",
             {"rate": 0.1, "rows": 100, "noise": 0.3, "epochs": 60}),
-    Example("overfitting", "Two hidden layers, Adam, 60 epochs.",
-            {"rate": 0.01, "optimizer": "adam", "widths": (64, 64), "epochs": 60}),
-    Example("underfitting", "One hidden unit.",
-            {"rate": 0.3, "widths": (1,), "activation": nn.Tanh, "epochs": 60, "batch": 100, "cosine": True}),
+    Example("overfitting", "100 rows, 30 % of their labels wrong, Adam, 60 epochs.",
+            {"rate": 0.01, "optimizer": "adam", "rows": 100, "noise": 0.3, "epochs": 60}),
+    Example("underfitting", "One hidden unit, beside the same with 64.",
+            {"rate": 1.0, "widths": (1,), "activation": nn.Tanh, "epochs": 60, "batch": 100, "cosine": True},
+            beside={"widths": (64,)}, learning_rate_late=0.0),
     Example("vanishing gradients", "Eight hidden layers of sigmoids.",
             {"rate": 0.1, "widths": (16,) * 8, "activation": nn.Sigmoid, "epochs": 20}),
     Example("exploding gradients", "Learning rate 2, without clipping.", {"rate": 2.0}),
-    Example("noisy late", "8 hidden units, mini-batches of 8, Adam with a learning rate of 0.03.",
-            {"rate": 0.03, "widths": (8,), "optimizer": "adam", "batch": 8, "epochs": 30}),
+    Example("noisy late", "40 % of the labels wrong, mini-batches of 8, Adam with a learning rate of 0.03.",
+            {"rate": 0.03, "widths": (16,), "optimizer": "adam", "batch": 8, "epochs": 30, "noise": 0.4}),
     Example("dead units", "Adam with a learning rate of 0.1.", {"rate": 0.1, "optimizer": "adam"}),
     Example("spikes", "Learning rate 1.", {"rate": 1.0}),
-    Example("saturated early", "Momentum 0.9, learning rate 0.2, mini-batches of 100, 60 epochs.",
-            {"rate": 0.2, "optimizer": "momentum", "epochs": 60, "batch": 100}),
+    Example("saturated early", "Momentum 0.9, learning rate 0.2, mini-batches of 100, 150 epochs.",
+            {"rate": 0.2, "optimizer": "momentum", "epochs": 150, "batch": 100}),
 )  # fmt: skip
 """One for each verdict, in their order."""
 

@@ -6,7 +6,7 @@ Advice never changes a space: a wanted value that lies outside is reported as ``
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,7 @@ ROLES: dict[str, tuple[str, ...]] = {
     "dropout": ("dropout", "dropout_rate"),
     "batch_size": ("batch_size", "mini_batch_size", "bs"),
     "hidden_units": ("hidden_units", "n_hidden", "units", "width"),
+    "momentum": ("momentum", "beta1", "beta_1"),
 }
 """What advice speaks of, and the names by which a hyperparameter is known to be that."""
 
@@ -43,65 +44,149 @@ class Attempt:
     loss: float
 
 
-def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> list[Advice]:
-    """The moves that follow from verdicts, in their order, one at most for each hyperparameter.
+@dataclass(frozen=True, slots=True)
+class _Wish:
+    """A role, its new value as a function of the old one, and the reason."""
 
-    There is none for a hyperparameter that ``config`` lacks, and none at all for a broken pipeline: that has to be
-    mended first.
+    role: str
+    change: Callable[[float], float]
+    because: str
+
+
+def _shorter(ratio: float, because: str) -> _Wish:
+    return _Wish("learning_rate", lambda x: x / ratio, because.format(ratio=f"{ratio:g}"))
+
+
+def _longer(ratio: float, because: str) -> _Wish:
+    return _Wish("learning_rate", lambda x: x * ratio, because.format(ratio=f"{ratio:g}"))
+
+
+_MORE_STEPS = _Wish("iterations", lambda x: x * 2, "It was still improving: train twice as long.")
+_LARGER_BATCH = _Wish("batch_size", lambda x: x * 4, "Average the gradient over four times as many examples.")
+_MORE_UNITS = _Wish("hidden_units", lambda x: x * 2, "The net may be too small: give it twice the units.")
+_LESS_MOMENTUM = _Wish("momentum", lambda x: 1 - 3 * (1 - x) if x > 0.9 else x, "Less momentum swings less.")
+
+UNUSUAL: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
+    (
+        lambda x: x >= 0.5,
+        _Wish("dropout", lambda x: x / 3, "Half the units or more are dropped: drop a third of that."),
+    ),
+    (lambda x: x < 8, _Wish("hidden_units", lambda x: x * 2, "Few units hold little: give the net twice as many.")),
+    (lambda x: x < 8, _Wish("batch_size", lambda x: x * 4, "A few examples give a wild gradient: average over more.")),
+    (lambda x: x >= 0.1, _Wish("weight_decay", lambda x: x / 10, "The weights are pulled hard to zero: pull less.")),
+)
+"""Values that are seldom right, whatever the curve says, and the way back."""
+
+LAST: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
+    (lambda x: x > 0.95, _Wish("momentum", lambda x: 1 - 3 * (1 - x), "So much momentum forgets slowly: less of it.")),
+)
+"""The same where what the verdicts want helps more often."""
+
+WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
+    "diverging": lambda ratio: (
+        _shorter(ratio, "Steps overshoot: take steps {ratio} times shorter."),
+        _LARGER_BATCH,
+        _LESS_MOMENTUM,
+    ),
+    "too high": lambda ratio: (
+        _shorter(ratio, "Steps overshoot: take steps {ratio} times shorter."),
+        _LARGER_BATCH,
+        _LESS_MOMENTUM,
+    ),
+    "fast but ends higher": lambda ratio: (
+        _shorter(ratio, "Steps are too long to settle: make them {ratio} times shorter."),
+        _LARGER_BATCH,
+    ),
+    "too slow": lambda ratio: (
+        _longer(ratio, "Steps are too short: take steps {ratio} times longer."),
+        _MORE_STEPS,
+        _MORE_UNITS,
+    ),
+    "needs more iterations": lambda _: (
+        _MORE_STEPS,
+        _LARGER_BATCH,
+        _longer(3, "Longer steps get further in the same time: try {ratio} times longer ones."),
+        _MORE_UNITS,
+    ),
+    "overfitting": lambda _: (
+        _shorter(10, "Short steps stop before the examples are learnt by heart: make them {ratio} times shorter."),
+        _Wish("dropout", lambda x: min(x + 0.2, 0.9), "Drop more units, so that none can rely on another."),
+        _Wish("iterations", lambda x: x / 2, "Stop before it learns its examples by heart."),
+        _Wish("weight_decay", lambda x: 10 * x or 1e-3, "Pull the weights harder towards zero."),
+    ),
+    "underfitting": lambda _: (
+        _MORE_STEPS,
+        _longer(10, "Longer steps may get out of where it is: try {ratio} times longer ones."),
+        _MORE_UNITS,
+        _Wish("weight_decay", lambda x: x / 10, "Pull the weights less towards zero."),
+        _Wish("dropout", lambda x: x / 3, "Drop fewer units."),
+    ),
+    "dead units": lambda _: (
+        _shorter(3, "Long steps silence units: make them {ratio} times shorter."),
+        _MORE_STEPS,
+    ),
+    "vanishing gradients": lambda _: (
+        _longer(3, "Little gradient arrives: make up for it with {ratio} times longer steps."),
+        _MORE_STEPS,
+    ),
+    "exploding gradients": lambda _: (
+        _shorter(3, "Clip the gradient, or take steps {ratio} times shorter."),
+        _LARGER_BATCH,
+    ),
+    "noisy late": lambda _: (
+        _LARGER_BATCH,
+        _shorter(3, "Shorter steps tremble less: make them {ratio} times shorter, or let them decay."),
+    ),
+    "no clear fault": lambda _: (
+        _MORE_STEPS,
+        _LARGER_BATCH,
+        _shorter(3, "Shorter steps may settle lower: make them {ratio} times shorter."),
+    ),
+    "saturated early": lambda _: (
+        _Wish("iterations", lambda x: x / 2, "It had settled by then: spend the time on more trials."),
+    ),
+}
+"""What each verdict wants changed, in the order in which it helped most often; given the learning rate's factor."""
+
+
+def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> list[Advice]:
+    """The moves that follow from verdicts, one at most for each hyperparameter: the best bet first.
+
+    A value that is seldom right comes first, then what the verdicts want, in their order. There is no move for a
+    hyperparameter that ``config`` lacks, and none at all for a broken pipeline: that has to be mended first. The
+    order is that of the moves' success on runs whose right answers are known: ``benchmarks/doctor``.
 
     >>> slow = Verdict("too slow", Confidence.MEDIUM, "It falls slowly.")
     >>> advise([slow], {"lr": 0.01}, Space(lr=Float(1e-4, 1.0, log=True)))[0].changes
     {'lr': 0.03}
     """
-    moves: dict[str, Advice] = {}
     if any(verdict.name == "broken pipeline" for verdict in verdicts):
         return []
-    for verdict in verdicts:
-        for role, change, because in _wishes(verdict):
-            name = next((name for name in ROLES[role] if name in config and name in space), None)
-            if name is not None and name not in moves and _is_number(config[name]):
-                moves[name] = _move(verdict.name, because, name, change(config[name]), config, space)
+    moves: dict[str, Advice] = {}
+    for verdict, wish, wanted in _wanted(verdicts):
+        name = _named(wish.role, config)
+        if name is None or name in moves or name not in space or not _is_number(config[name]):
+            continue
+        if wanted(config[name]):
+            moves[name] = _move(verdict.name, wish.because, name, wish.change(config[name]), config, space)
     return [move for move in moves.values() if move.changes or move.widen]
 
 
-def _wishes(verdict: Verdict) -> list[tuple[str, Callable[[float], float], str]]:
-    """What a verdict wants changed: the role, the new value as a function of the old one, and the reason."""
-    ratio = 10 if verdict.confidence is Confidence.STRONG else 3
-    match verdict.name:
-        case "diverging" | "too high":
-            return [("learning_rate", lambda x: x / ratio, f"Steps overshoot: take steps {ratio} times shorter.")]
-        case "fast but ends higher":
-            return [
-                (
-                    "learning_rate",
-                    lambda x: x / ratio,
-                    f"Steps are too long to settle: make them {ratio} times shorter.",
-                )
-            ]
-        case "too slow":
-            return [("learning_rate", lambda x: x * ratio, f"Steps are too short: take steps {ratio} times longer.")]
-        case "needs more iterations":
-            return [("iterations", lambda x: x * 2, "It was still improving: train twice as long.")]
-        case "overfitting":
-            return [
-                ("weight_decay", lambda x: 3 * x or 1e-4, "Pull the weights harder towards zero."),
-                ("dropout", lambda x: min(x + 0.1, 0.9), "Drop more units, so that none can rely on another."),
-            ]
-        case "underfitting":
-            return [
-                ("hidden_units", lambda x: x * 2, "The net may be too small: give it twice the units."),
-                ("weight_decay", lambda x: x / 3, "Pull the weights less towards zero."),
-                ("dropout", lambda x: max(x - 0.1, 0.0), "Drop fewer units."),
-            ]
-        case "dead units":
-            return [("learning_rate", lambda x: x / 3, "Long steps silence units: make them 3 times shorter.")]
-        case "exploding gradients":
-            return [("learning_rate", lambda x: x / 3, "Clip the gradient, or take steps 3 times shorter.")]
-        case "noisy late":
-            return [("batch_size", lambda x: x * 2, "Larger mini-batches, or a learning rate that decays, calm it.")]
-        case "saturated early":
-            return [("iterations", lambda x: x / 2, "It had settled by then: spend the time on more trials.")]
-    return []
+def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Callable[[float], bool]]]:
+    """Every wish with its verdict and the values it is about, the first choice first."""
+    if verdicts and verdicts[0].name not in {"diverging", "overfitting"}:
+        yield from ((verdicts[0], wish, is_unusual) for is_unusual, wish in UNUSUAL)
+    for verdict in verdicts:
+        if verdict.name in WISHES and (verdict.evidence or verdict.name != "no clear fault"):
+            ratio = 10.0 if verdict.confidence is Confidence.STRONG else 3.0
+            yield from ((verdict, wish, lambda _: True) for wish in WISHES[verdict.name](ratio))
+    if verdicts:
+        yield from ((verdicts[0], wish, is_unusual) for is_unusual, wish in LAST)
+
+
+def _named(role: str, config: Configuration) -> str | None:
+    """The name in ``config`` of the hyperparameter with this role."""
+    return next((name for name in ROLES[role] if name in config), None)
 
 
 def try_next(name: str, attempts: Sequence[Attempt], space: Space) -> Advice:

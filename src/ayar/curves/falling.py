@@ -30,7 +30,7 @@ def blown_up(curve: Curve, step: int) -> Verdict:
 def diverging(r: Reading) -> Verdict | None:
     """What was gained is lost again, and more: not a swing but a climb."""
     s = r.signals
-    if not s.moved or s.regress < 1 or s.drawdown <= 0.2:
+    if not s.moved or s.regress < 1 or s.drawdown <= 0.2 or s.span <= r.thresholds.asleep:
         return None
     return r.verdict(
         "diverging",
@@ -44,36 +44,44 @@ def diverging(r: Reading) -> Verdict | None:
 
 def ends_higher(r: Reading) -> Verdict | None:
     """Judged at the end, not by who leads early: an early lead favours learning rates that are too high."""
-    s, start, rival = r.signals, r.line.values[0], r.rival
-    if rival is None or not s.moved or s.regress >= 1 or start <= rival.signals.end:
+    s, t, rival, short = r.signals, r.thresholds, r.rival, deficit(r)
+    if rival is None or not s.moved or s.regress >= 1 or short <= t.deficit or learned(r):
         return None
-    difference = s.end - rival.signals.end
-    deficit = float(difference / (start - rival.signals.end))
-    if deficit <= 0.05 or difference <= 3 * math.hypot(s.end_error, rival.signals.end_error):
-        return None
+    start = r.line.values[0]
     nine_tenths = start - 0.9 * (start - s.end)
     fell = r.line.first_at(nine_tenths)
     if fell > rival.first_at(nine_tenths):
         return None
-    verdict = r.verdict(
+    # A curve that is no more restless than its rival may end higher for another reason: a smaller net, say.
+    is_restless = s.tvr > t.restless * rival.signals.tvr
+    if not is_restless and r.column("valid_loss")[1].size:
+        return None
+    return r.verdict(
         "fast but ends higher",
         "The loss falls as fast as that of the best other run, then stays above it: the steps are too long to settle.",
-        Evidence("deficit", deficit, 0.05),
+        Evidence("deficit", short, t.deficit),
         steps=(int(fell), s.steps[1]),
+        at_most=Confidence.STRONG if is_restless else Confidence.WEAK,
     )
-    # A curve that is no more restless than its rival may end higher for another reason: a smaller net, say.
-    return verdict if s.tvr > rival.signals.tvr else dataclasses.replace(verdict, confidence=Confidence.WEAK)
 
 
 def too_high(r: Reading) -> Verdict | None:
-    """Long swings, or many short ones; a single spike is neither."""
-    s = r.signals
-    rises = s.drawdown > 0.2 and r.metric != "loss"  # a validation loss may rise by overfitting
-    swings = s.tvr > 3
-    if not s.moved or s.regress >= 1 or not (rises or swings):
+    """Long swings, or many short ones.
+
+    A run that calmed down and kept its gains is allowed larger ones, and so are one that gains most of its fall late,
+    however restlessly, and one that no other run beats.
+    """
+    s, t = r.signals, r.thresholds
+    if not s.moved or s.regress >= 1 or s.span <= t.asleep or learned(r):
         return None
-    evidence = [Evidence("drawdown", s.drawdown, 0.2)] if rises else []
-    evidence += [Evidence("tvr", s.tvr, 3.0)] if swings else []
+    settled = (s.swing <= t.calm and s.regress <= t.lost) or s.t90 > t.still or unbeaten(r)
+    rise, swings = (t.rise_settled, t.swings_settled) if settled else (t.rise, t.swings)
+    rises = s.drawdown > rise and r.metric != "loss"  # a validation loss may rise by overfitting
+    swinging = s.tvr > swings
+    if not (rises or swinging):
+        return None
+    evidence = [Evidence("drawdown", s.drawdown, rise)] if rises else []
+    evidence += [Evidence("tvr", s.tvr, swings)] if swinging else []
     return r.verdict(
         "too high",
         "The loss swings up and down instead of settling: the steps overshoot, so the learning rate is too high.",
@@ -84,14 +92,25 @@ def too_high(r: Reading) -> Verdict | None:
 
 
 def too_slow(r: Reading) -> Verdict | None:
-    """A smooth fall that has much to gain at its end, or came late."""
-    s = r.signals
-    unfinished = s.gain_end > 0.005 and s.gain_end_z > 3
-    late = s.t90 > 0.45
-    if not s.moved or s.regress > 0.05 or s.tvr >= 1.3 or r.annealed or not (unfinished or late):
+    """A smooth fall that has much to gain at its end, or came late; or next to no movement at all."""
+    s, t = r.signals, r.thresholds
+    if s.moved and s.span <= t.asleep and not r.paused and r.metric != "loss":
+        return r.verdict(
+            "too slow",
+            "The loss hardly moves, up or down: the steps are far too short, so the learning rate is too low.",
+            Evidence("span", s.span, t.asleep),
+            agreeing=2,
+        )
+    beaten = deficit(r) > t.deficit and not s.spikes
+    if not s.moved or s.regress > t.lost or s.tvr >= (t.smooth_beaten if beaten else t.smooth) or learned(r):
         return None
-    evidence = [Evidence("gain_end", s.gain_end, 0.005)] if unfinished else []
-    evidence += [Evidence("t90", s.t90, 0.45)] if late else []
+    limit = t.late_beaten if beaten else t.late_annealed if r.annealed else t.late
+    unfinished = s.gain_end > t.gaining and s.gain_end_z > 3 and not r.annealed and not unbeaten(r)
+    late = s.t90 > limit
+    if not (unfinished or late) or _counts_no_more(r):
+        return None
+    evidence = [Evidence("gain_end", s.gain_end, t.gaining)] if unfinished else []
+    evidence += [Evidence("t90", s.t90, limit)] if late else []
     verdict = r.verdict(
         "too slow",
         "The loss falls smoothly but slowly: the steps are too short, so the learning rate is too low.",
@@ -102,23 +121,51 @@ def too_slow(r: Reading) -> Verdict | None:
     return dataclasses.replace(verdict, confidence=Confidence.WEAK) if r.paused else verdict
 
 
+def _counts_no_more(r: Reading) -> bool:
+    """Whether the validation loss had settled, at a constant learning rate, while the training loss still fell."""
+    if r.metric == "loss" or r.valid is None or r.annealed or deficit(r) > r.thresholds.deficit:
+        return False
+    v, t = r.valid.signals, r.thresholds
+    return v.t90 <= t.late and (v.gain_end <= t.gaining or v.gain_end_z <= 1)
+
+
+def learned(r: Reading) -> bool:
+    """Whether so little is left of a training loss that nothing worth a fault can still be gained on it."""
+    return r.metric != "loss" and r.signals.left <= r.thresholds.left and deficit(r) <= r.thresholds.deficit
+
+
 def needs_more(r: Reading) -> Verdict | None:
-    """Still falling, and no step length to blame for it."""
-    s = r.signals
-    if r.paused or not s.moved or s.gain_end <= 0.02 or s.gain_end_z <= 3:
+    """Still falling, and no step length to blame for it; or runs that went on gained a lot after that."""
+    s, t = r.signals, r.thresholds
+    if r.paused or not s.moved or learned(r) or too_high(r) or too_slow(r):  # another step length is cheaper
         return None
-    if too_high(r) or too_slow(r):
-        return None  # another step length is cheaper than more steps
+    evidence = []
+    if s.gain_end > t.more and s.gain_end_z > 3:
+        evidence.append(Evidence("gain_end", s.gain_end, t.more))
+    if s.t90 > t.unfinished and s.regress <= t.lost and deficit(r) > t.deficit:
+        evidence.append(Evidence("t90", s.t90, t.unfinished))
+    if r.onward > t.onward:
+        evidence.append(Evidence("gain_of_longer_runs", r.onward, t.onward))
+    if not evidence:
+        return None
     return r.verdict(
         "needs more iterations",
-        "The loss was still falling when training stopped: it has not had all the steps it can use.",
-        Evidence("gain_end", s.gain_end, 0.02),
+        "The loss was still falling when training stopped: it has not had all the steps it can use."
+        if r.onward <= t.onward
+        else "Training stopped where other runs went on to gain a lot: it has not had all the steps it can use.",
+        *evidence,
+        agreeing=len(evidence),
         steps=(s.steps[1] - (s.steps[1] - s.steps[0]) // 5, s.steps[1]),
     )
 
 
 def overfitting(r: Reading) -> Verdict | None:
-    """After Prechelt (1998), "Early Stopping - But When?": GL above 5 % and UP in four successive strips."""
+    """The validation loss rises; or it stays above that of the best other run and far above the training loss."""
+    return _valid_rises(r) or _valid_stays(r)
+
+
+def _valid_rises(r: Reading) -> Verdict | None:
+    """After Prechelt (1998), "Early Stopping - But When?": UP in four successive strips, and enough of it to matter."""
     if r.valid is None:
         return None
     steps, values = thin(r.valid.steps, r.valid.values)
@@ -127,9 +174,8 @@ def overfitting(r: Reading) -> Verdict | None:
     low = int(np.argmin(smooth))
     strips = smooth[::-strip][:5]
     least, fall = float(smooth[low]), float(values[0] - smooth[low])
-    size = min(fall, least) if least > 0 else fall
-    rise = r.valid.signals.end - least
-    if size <= 0 or rise <= max(0.05 * size, 2 * r.valid.signals.end_error):
+    rise, limit = r.valid.signals.end - least, r.thresholds.valid_rise
+    if fall <= 0 or rise <= max(limit * fall, 2 * r.valid.signals.end_error):
         return None
     if low >= len(values) - 4 * strip or not (np.diff(strips) < 0).all():
         return None
@@ -141,30 +187,57 @@ def overfitting(r: Reading) -> Verdict | None:
         f"The validation loss rises from step {steps[low]} on"
         + (" (no training loss was measured beside it)" if alone else " while the training loss goes on falling")
         + ": the net learns its examples by heart.",
-        Evidence("valid_rise", rise / size, 0.05),
+        Evidence("valid_rise", rise / fall, limit),
         steps=(int(steps[low]), int(steps[-1])),
     )
 
 
-def underfitting(r: Reading) -> Verdict | None:
-    """Label noise that no net can learn looks the same on a curve; so the evidence for this one is always weak."""
-    s = r.signals
-    compared = r.metric != "loss" and len(r.measured("valid_loss")) >= MIN_POINTS
-    settled = s.moved and s.regress <= 0.05 and s.gain_end <= 0.005 and not (r.paused or too_high(r) or too_slow(r))
-    if not (compared and settled) or r.valid is None or (left := unlearned(r)) <= 0.5:
+def _valid_stays(r: Reading) -> Verdict | None:
+    s, t = r.signals, r.thresholds
+    if r.rival is None or r.metric == "loss" or not s.moved or r.behind <= t.deficit or deficit(r) > t.deficit:
         return None
-    start = float(r.line.values[0])
-    gap = (r.valid.signals.end - s.end) / (start - s.end)
-    beaten = r.rival is not None and s.end - r.rival.signals.end > 0.05 * (start - r.rival.signals.end)
-    if gap > 0.1 or beaten:
+    if gap(r) <= t.gap_learned or too_slow(r):
+        return None
+    return r.verdict(
+        "overfitting",
+        "The validation loss stays far above the training loss, and above that of the best other run, whose training"
+        " loss is no lower: the net learns its examples by heart.",
+        Evidence("behind", r.behind, t.deficit),
+        Evidence("gap", gap(r), t.gap_learned),
+        at_most=Confidence.MEDIUM,
+    )
+
+
+def underfitting(r: Reading) -> Verdict | None:
+    """It settled, on training and validation rows alike, and that is too high.
+
+    Too high means above another run of the study. Without one only a loss next to guessing tells: labels that no net
+    can learn look the same as a net that is too small.
+    """
+    s, t = r.signals, r.thresholds
+    if not s.moved or s.regress > t.lost or r.paused or learned(r) or too_high(r) or too_slow(r) or needs_more(r):
+        return None
+    if r.metric == "loss" or r.valid is None or len(r.measured("valid_loss")) < MIN_POINTS:
+        return None
+    left, short = unlearned(r), deficit(r)
+    evidence = [Evidence("deficit", short, t.deficit)] if short > t.deficit else []
+    if r.rival is None and left > t.unlearned and gap(r) <= t.gap:
+        evidence += [Evidence("unlearned", left, t.unlearned)]
+    if not evidence:
         return None
     return r.verdict(
         "underfitting",
         "The loss settled high, on the training examples as on the others: the net is too small or held back too much,"
         " or the labels are noisy.",
-        Evidence("unlearned", left, 0.5),
-        at_most=Confidence.WEAK,
+        *evidence,
+        at_most=Confidence.MEDIUM if short > t.deficit else Confidence.WEAK,
     )
+
+
+def gap(r: Reading) -> float:
+    """How far the validation loss ends above the training loss, as a share of the fall; 0 without one."""
+    fall = float(r.line.values[0]) - r.signals.end
+    return (r.valid.signals.end - r.signals.end) / fall if r.valid is not None and fall > 0 else 0.0
 
 
 def unlearned(r: Reading) -> float:
@@ -175,31 +248,56 @@ def unlearned(r: Reading) -> float:
     return r.signals.end / (math.log(r.n_classes) if r.n_classes else start)
 
 
+def deficit(r: Reading) -> float:
+    """What the best other run fell further, as a share of its fall; 0 without one or where luck may explain it.
+
+    Both in the loss that training minimises and in the one that the run is judged by: what the first gains by
+    learning examples by heart is none.
+    """
+    if r.rival is None:
+        return 0.0
+    difference = r.signals.end - r.rival.signals.end
+    fall = float(r.rival.values[0]) - r.rival.signals.end
+    if fall <= 0 or difference <= 3 * math.hypot(r.signals.end_error, r.rival.signals.end_error):
+        return 0.0
+    return min(difference / fall, r.behind)
+
+
+def unbeaten(r: Reading) -> bool:
+    """Whether there are other runs and none of them fell much further, in either loss."""
+    return r.rival is not None and max(deficit(r), r.behind) <= r.thresholds.beaten
+
+
 def noisy_late(r: Reading) -> Verdict | None:
     """Too fine for a swing: neighbouring points differ, and the course stays level."""
-    s = r.signals
-    if not s.moved or s.regress >= 0.5 or s.noise <= 0.02 or r.metric == "loss" or too_high(r) or too_slow(r):
+    s, t = r.signals, r.thresholds
+    if not s.moved or s.regress >= 0.5 or s.noise <= t.noise or r.metric == "loss" or learned(r):
+        return None
+    if too_high(r) or too_slow(r) or unbeaten(r):
         return None
     return r.verdict(
         "noisy late",
         "The loss still trembles at the end: steps that do not shrink keep it from settling.",
-        Evidence("noise", s.noise, 0.02),
+        Evidence("noise", s.noise, t.noise),
         steps=(s.steps[1] - (s.steps[1] - s.steps[0]) // 5, s.steps[1]),
     )
 
 
 def saturated(r: Reading) -> Verdict | None:
-    """Only where the metric that counts has settled as well: it may improve long after the training loss."""
-    s = r.signals
-    if not s.moved or r.paused or s.t90 >= 0.25 or s.regress > 0.05 or r.metric == "loss":
+    """Only where the metric that counts has settled as well: it may improve long after the training loss.
+
+    A learning rate that came down settles any loss: that says nothing about the number of steps.
+    """
+    s, t = r.signals, r.thresholds
+    if not s.moved or r.paused or r.annealed or s.t90 >= t.settled or s.regress > t.lost or r.metric == "loss":
         return None
     settled = s.steps[0] + s.t90 * (s.steps[1] - s.steps[0])
-    if max(_late_gain(*r.curve.metric(metric)) for metric in (r.metric, "loss")) >= 0.005:
+    if max(_late_gain(*r.column(metric)) for metric in (r.metric, "loss")) >= t.idle:
         return None
     return r.verdict(
         "saturated early",
         "The loss had settled long before training stopped: fewer steps would do as well.",
-        Evidence("t90", s.t90, 0.25),
+        Evidence("t90", s.t90, t.settled),
         at_most=Confidence.MEDIUM,
         steps=(int(settled), s.steps[1]),
     )
@@ -231,7 +329,7 @@ def spikes(r: Reading) -> Verdict | None:
 def falling_well(r: Reading) -> Verdict | None:
     """The positive verdict: more than the absence of a fault, namely early progress that was kept."""
     s = r.signals
-    if not s.moved or s.drawdown > 0.15 or s.regress > 0.05 or s.t90 > 0.45 or s.gain_end > 0.02:
+    if not s.moved or s.drawdown > 0.15 or s.regress > 0.05 or s.t90 > 0.45 or s.gain_end > 0.02 or is_behind(r):
         return None
     return r.verdict(
         "falling well",
@@ -244,11 +342,20 @@ def falling_well(r: Reading) -> Verdict | None:
 def no_clear_fault(r: Reading) -> Verdict:
     """Abstaining, with the reason for it."""
     s = r.signals
+    evidence: tuple[Evidence, ...] = ()
     if s.points < MIN_POINTS:
         points = f"{s.points} point" if s.points == 1 else f"{s.points} points"
         why = f"The curve has {points}: too few to read more from it than whether it diverges."
     elif r.metric == "loss":
         why = "No clear fault in this loss; measure train_probe or train_loss too, to have the training itself read."
+    elif is_behind(r):
+        why = "No clear fault, but another run ended clearly lower: something in this one's values holds it back."
+        evidence = (Evidence("behind", r.behind, r.thresholds.deficit),)
     else:
         why = "No clear fault: whatever this curve shows, a sound training may show as well."
-    return Verdict("no clear fault", Confidence.WEAK, why, steps=s.steps)
+    return Verdict("no clear fault", Confidence.WEAK, why, evidence, s.steps)
+
+
+def is_behind(r: Reading) -> bool:
+    """Whether another run ended lower in the loss that both are judged by, by a share that counts."""
+    return r.rival is not None and r.behind > r.thresholds.deficit

@@ -13,7 +13,7 @@ import numpy as np
 from ayar.curves.falling import diverging, spikes, too_high, too_slow, unlearned
 from ayar.curves.reading import MIN_POINTS, Reading
 from ayar.curves.signals import RESOLUTION
-from ayar.records import Evidence, Verdict
+from ayar.records import Confidence, Evidence, Verdict
 
 GRADIENT_NORM = "gradient_norm"
 """Metric: norm of the whole gradient, the median of a step's mini-batches."""
@@ -30,16 +30,31 @@ UPDATE_RATIO = "update_ratio"
 DEAD_UNITS = "dead_units"
 """Metric: share of the hidden units that give one and the same output for every row of a probe batch."""
 
-START_LOW, START_HIGH = 0.5, 4.0  # times ln C; ordinary initialisations of scaled inputs stay between
-
 
 def broken_pipeline(r: Reading) -> Verdict | None:
     """Such a curve says nothing about hyperparameters: what it stands on has to be mended first."""
-    return _same_rows(r) or _does_not_move(r) or _odd_start(r)
+    return _same_rows(r) or _does_not_move(r) or _odd_start(r) or _too_easy(r)
+
+
+def _too_easy(r: Reading) -> Verdict | None:
+    """Labels that are all the same, or that stand among the inputs, are learnt at once, and on every row alike."""
+    s, t = r.signals, r.thresholds
+    if r.n_classes is None or r.metric == "loss" or r.valid is None or s.left > t.easy or s.t90 > t.at_once:
+        return None
+    if r.valid.signals.left > 1.5 * t.easy or abs(r.valid.signals.end - s.end) > 0.5 * s.end:
+        return None
+    return r.verdict(
+        "broken pipeline",
+        "Hardly any loss is left after a few steps, on validation rows as on training rows: look for labels that are"
+        " all the same, or for a label among the inputs.",
+        Evidence("left", s.left, t.easy),
+        steps=(s.steps[0], int(s.steps[0] + s.t90 * (s.steps[1] - s.steps[0]))),
+        at_most=Confidence.MEDIUM,
+    )
 
 
 def _same_rows(r: Reading) -> Verdict | None:
-    (steps, train), (valid_steps, valid) = (r.curve.metric(name) for name in (r.metric, "valid_loss"))
+    (steps, train), (valid_steps, valid) = (r.column(name) for name in (r.metric, "valid_loss"))
     common, at, valid_at = np.intersect1d(steps, valid_steps, assume_unique=True, return_indices=True)
     if r.metric == "loss" or len(common) < MIN_POINTS:
         return None
@@ -67,49 +82,75 @@ def _does_not_move(r: Reading) -> Verdict | None:
 
 
 def _odd_start(r: Reading) -> Verdict | None:
-    """An untrained net that gives each of C classes the same chance has a cross-entropy of ln C."""
-    if r.n_classes is None or r.n_classes < 2 or r.metric == "loss" or r.line.steps[0] != 0:
+    """An untrained net that gives each of C classes the same chance has a cross-entropy of ln C.
+
+    Where that is unknown, another run of the study says what an untrained net's loss is.
+    """
+    if r.metric == "loss" or not len(r.line.steps) or r.line.steps[0] != 0:
         return None
-    reference = math.log(r.n_classes)
-    start = float(r.line.values[0]) / reference
-    if START_LOW <= start <= START_HIGH:
+    if r.n_classes is not None and r.n_classes >= 2:
+        reference, other = math.log(r.n_classes), "guessing"
+    elif r.n_classes is None and r.rival is not None and r.rival.values.min() >= 0 and r.rival.steps[0] == 0:
+        reference, other = float(r.rival.values[0]), "the untrained net of another run"
+    else:
+        return None
+    if reference <= 0:
+        return None
+    t, start = r.thresholds, float(r.line.values[0]) / reference
+    low, high = (t.start_low, t.start_high) if r.n_classes else (1 / t.start_other, t.start_other)
+    if low <= start <= high:
         return None
     likely = (
         "Look for inputs that are not scaled, or first weights that are too large."
-        if start > START_HIGH
+        if start > high
         else "Look for a label among the inputs, or a loss that is no cross-entropy; a net trained before may start so."
     )
     return r.verdict(
         "broken pipeline",
-        f"The untrained net has {start:.2g} times the loss of guessing, which is {reference:.2f}. {likely}",
-        Evidence("start_over_guessing", start, START_HIGH if start > START_HIGH else START_LOW),
+        f"The untrained net has {start:.2g} times the loss of {other}, which is {reference:.2f}. {likely}",
+        Evidence("start_over_guessing" if r.n_classes else "start_over_other", start, high if start > high else low),
         steps=(0, 0),
+        at_most=Confidence.STRONG if r.n_classes else Confidence.MEDIUM,
     )
 
 
 def dead_units(r: Reading) -> Verdict | None:
     """A unit that is silent for every example has no gradient and stays so; a wide net can do without many."""
     shares = r.measured(DEAD_UNITS)
-    if not len(shares) or shares[-1] <= 0.4:
+    if not len(shares) or shares[-1] <= r.thresholds.dead or born_dead(r):
         return None
     return r.verdict(
         "dead units",
         f"{shares[-1]:.0%} of the hidden units give the same output for every example: they no longer learn.",
-        Evidence(DEAD_UNITS, float(shares[-1]), 0.4),
+        Evidence(DEAD_UNITS, float(shares[-1]), r.thresholds.dead),
+    )
+
+
+def born_dead(r: Reading) -> Verdict | None:
+    """Units that are silent before the first step: no learning rate did that. In a sound net there are none."""
+    steps, shares = r.column(DEAD_UNITS)
+    if not len(shares) or steps[0] != 0 or not shares[0] > r.thresholds.born_dead:
+        return None
+    return r.verdict(
+        "dead units",
+        f"{shares[0]:.0%} of the hidden units give the same output for every example before training begins: look at"
+        " the first weights and biases, and at the scale of the inputs.",
+        Evidence(DEAD_UNITS, float(shares[0]), r.thresholds.born_dead),
+        steps=(0, 0),
     )
 
 
 def vanishing(r: Reading) -> Verdict | None:
     """A small gradient in the first layers is a fault only where the net learns little, too."""
     ratios = r.measured(GRADIENT_RATIO)
-    if not len(ratios) or np.median(ratios) >= 1e-3:
+    if not len(ratios) or np.median(ratios) >= r.thresholds.vanishing:
         return None
     if r.signals.moved and unlearned(r) <= 0.5 and not too_slow(r):
         return None
     return r.verdict(
         "vanishing gradients",
         "Hardly any gradient reaches the first layers, and the net learns little: only its last layers are trained.",
-        Evidence(GRADIENT_RATIO, float(np.median(ratios)), 1e-3),
+        Evidence(GRADIENT_RATIO, float(np.median(ratios)), r.thresholds.vanishing),
     )
 
 
@@ -124,10 +165,12 @@ def exploding(r: Reading) -> Verdict | None:
     if usual <= 0:
         return None
     tail = float(largest.max() / usual)
-    if tail <= 20 or not (r.signals.nonfinite_step is not None or diverging(r) or too_high(r) or spikes(r)):
+    if tail <= r.thresholds.tail or not (
+        r.signals.nonfinite_step is not None or diverging(r) or too_high(r) or spikes(r)
+    ):
         return None
     return r.verdict(
         "exploding gradients",
         f"Single gradients are {tail:.0f} times as large as the usual one, and the loss jumps after them.",
-        Evidence("gradient_tail", tail, 20.0),
+        Evidence("gradient_tail", tail, r.thresholds.tail),
     )

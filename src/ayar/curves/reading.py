@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from ayar.curves.signals import Signals, signals
+from ayar.curves.thresholds import FITTED, Thresholds
 from ayar.records import Confidence, Curve, Evidence, Verdict
 
 READABLE = ("train_probe", "train_loss", "loss")
@@ -29,11 +30,9 @@ class Line:
     signals: Signals
 
     @staticmethod
-    def of(curve: Curve, metric: str, last_step: float = math.inf) -> Line:
-        """A metric of the curve up to ``last_step``."""
-        steps, values = curve.metric(metric)
-        known = steps <= last_step
-        return Line(steps[known], values[known], signals(steps[known], values[known]))
+    def of(steps: np.ndarray, values: np.ndarray) -> Line:
+        """The line through these points."""
+        return Line(steps, values, signals(steps, values))
 
     @property
     def is_readable(self) -> bool:
@@ -51,7 +50,8 @@ class Reading:
     """All that a rule may look at.
 
     Attributes:
-        curve: The whole curve, with every metric that was measured.
+        curve: The whole curve.
+        columns: Steps and values of every metric that was measured, and of its loss.
         line: The metric it is read from.
         metric: Which of ``READABLE`` that is.
         ceiling: The most confidence that this metric and this number of points allow.
@@ -59,10 +59,14 @@ class Reading:
         annealed: The learning rate had come down to a tenth or less when the curve ended.
         n_classes: Classes told apart by a cross-entropy loss; None where that is unknown, or not so.
         valid: The validation loss; None where it was not measured, or not well.
-        rival: The same metric of the sibling that is best at this curve's last step; None without one.
+        rival: The same metric of the sibling whose loss is least at this curve's last step; None without one.
+        onward: What the best run that went on gained after this curve's last step, as a share of its fall.
+        behind: How much further the loss itself of that sibling had fallen by then, as a share of its fall.
+        thresholds: What the rules compare signals with.
     """
 
     curve: Curve
+    columns: Mapping[str, tuple[np.ndarray, np.ndarray]]
     line: Line
     metric: str
     ceiling: Confidence
@@ -71,15 +75,22 @@ class Reading:
     n_classes: int | None
     valid: Line | None
     rival: Line | None
+    behind: float = 0.0
+    onward: float = 0.0
+    thresholds: Thresholds = FITTED
 
     @property
     def signals(self) -> Signals:
         """The signals of the metric the curve is read from."""
         return self.line.signals
 
+    def column(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
+        """Steps and values of any metric, each of shape ``(n,)``; empty where it was not measured."""
+        return self.columns.get(metric, (np.array([], dtype=int), np.array([])))
+
     def measured(self, metric: str) -> np.ndarray:
         """The finite values of any metric, in the order of their steps, shape ``(n,)``; empty without any."""
-        values = self.curve.metric(metric)[1]
+        values = self.column(metric)[1]
         finite: np.ndarray = values[np.isfinite(values)]
         return finite
 
@@ -100,20 +111,27 @@ class Reading:
 
 
 def read(
-    curve: Curve, siblings: Sequence[Curve], horizon: int | None, late: float | None, n_classes: int | None
+    curve: Curve,
+    siblings: Sequence[Curve] = (),
+    horizon: int | None = None,
+    late: float | None = None,
+    n_classes: int | None = None,
+    thresholds: Thresholds = FITTED,
 ) -> Reading:
     """Everything about a curve that rules are about to ask; arguments as for ``diagnose``."""
-    measured = {name for m in curve for name in m.metrics} | {"loss"}
-    metric = next(name for name in READABLE if name in measured)
-    line = Line.of(curve, metric)
+    columns = _columns(curve)
+    metric = next(name for name in READABLE if name in columns)
+    line = Line.of(*columns[metric])
     points, last = line.signals.points, line.signals.steps[1]
-    validation = "valid_loss" if "valid_loss" in measured else "loss"
-    valid = line if validation == metric else Line.of(curve, validation)
+    validation = "valid_loss" if "valid_loss" in columns else "loss"
+    valid = line if validation == metric else Line.of(*columns[validation])
     as_long = [sibling for sibling in siblings if sibling.last_step >= last]
-    best = min(as_long, key=lambda sibling: _end(sibling, metric, last), default=Curve())
-    rival = Line.of(best, metric, last)
+    best = min(as_long, key=lambda sibling: _end(sibling, "loss", last), default=Curve())
+    steps, values = best.metric(metric)
+    rival = Line.of(steps[steps <= last], values[steps <= last])
     return Reading(
         curve=curve,
+        columns=columns,
         line=line,
         metric=metric,
         # Too few points blur every signal; only the train probe was found to be free of wrong directions.
@@ -123,7 +141,21 @@ def read(
         n_classes=n_classes,
         valid=valid if valid.is_readable else None,
         rival=rival if rival.is_readable else None,
+        behind=_behind(curve, best, last),
+        onward=_onward(best, last),
+        thresholds=thresholds,
     )
+
+
+def _columns(curve: Curve) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """Every metric of a curve in one go: rules look at half a dozen, several times."""
+    steps = np.array([m.step for m in curve], dtype=int)
+    columns = {"loss": (steps, np.array([m.loss for m in curve], dtype=float))}
+    for name in set().union(*(m.metrics for m in curve)) - {"loss"}:
+        values = [m.metrics.get(name) for m in curve]
+        known = np.array([value is not None for value in values]) if None in values else slice(None)
+        columns[name] = steps[known], np.array([value for value in values if value is not None], dtype=float)
+    return columns
 
 
 def _end(curve: Curve, metric: str, last_step: int) -> float:
@@ -136,6 +168,22 @@ def _end(curve: Curve, metric: str, last_step: int) -> float:
     values = sorted(m.loss if metric == "loss" else m.metrics.get(metric, math.inf) for m in tail)
     readable = len(known) >= MIN_POINTS and all(math.isfinite(value) for value in values)
     return values[len(values) // 2] if readable else math.inf
+
+
+def _behind(curve: Curve, rival: Curve, last_step: int) -> float:
+    """What the loss of ``rival`` fell further, as a share of its fall; 0 where either cannot be read."""
+    ends = _end(curve, "loss", last_step), _end(rival, "loss", last_step)
+    fall = rival.measurements[0].loss - ends[1] if rival.measurements else 0.0
+    return (ends[0] - ends[1]) / fall if fall > 0 and all(math.isfinite(end) for end in ends) else 0.0
+
+
+def _onward(rival: Curve, last_step: int) -> float:
+    """What a run gained after ``last_step``, as a share of its fall until its end."""
+    if rival.last_step <= last_step:
+        return 0.0
+    then, end = _end(rival, "loss", last_step), _end(rival, "loss", rival.last_step)
+    fall = rival.measurements[0].loss - end
+    return (then - end) / fall if fall > 0 and math.isfinite(then) else 0.0
 
 
 def _margin(evidence: Evidence) -> float:

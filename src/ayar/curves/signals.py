@@ -36,10 +36,13 @@ class Signals:
         drawdown: Worst rise above the best value so far, as a share of the fall; infinite if it only rose. A spike
             that is the only one does not count, here and in ``tvr``.
         drawdown_steps: Where that rise begins and where it is worst.
+        swing: Worst rise above the best value so far within the last quarter of the steps, as a share of the fall.
         regress: What was lost again at the end, as a share of the fall; from 1 on it ends no lower than it began.
         tvr: Total variation over net change, at 100 points: 1 is monotone, 3 goes up and down a lot.
         t90: Share of the steps after which nine tenths of the net fall were reached; 1 if it did not fall.
         noise: Spread of neighbouring points in the last fifth, as a share of the fall.
+        span: Largest less least value over the first one, of a loss that is nowhere negative; infinite of any other.
+        left: ``end`` over the first value, of a loss that is nowhere negative; 1 of any other.
         end: Median of the last tenth, in the unit of the loss.
         end_error: Standard error of ``end``, in the unit of the loss.
         spikes: Steps at which the loss jumped and soon came back.
@@ -53,10 +56,13 @@ class Signals:
     gain_end_z: float = 0.0
     drawdown: float = 0.0
     drawdown_steps: tuple[int, int] = (0, 0)
+    swing: float = 0.0
     regress: float = 0.0
     tvr: float = 1.0
     t90: float = 1.0
     noise: float = 0.0
+    span: float = math.inf
+    left: float = 1.0
     end: float = math.nan
     end_error: float = 0.0
     spikes: tuple[int, ...] = ()
@@ -83,12 +89,13 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
     tenth = min(max(3, n // 10), max(1, n // 2))
     end, before = float(np.median(y[-tenth:])), float(np.median(y[-2 * tenth : -tenth] if n > 1 else y))
     fall, net = float(y[0] - smooth.min()), float(y[0] - end)
+    is_level = y.min() >= 0 and y[0] > 1e-9
     error, noise = _median_error(y[-2 * tenth :], tenth), _noise(y[-max(3, n // 5) :])
     jumps = _jumps(y, max(6 * noise, 0.05 * fall))
     calm = _without(y, jumps)
 
-    best_so_far = np.minimum.accumulate(calm)
-    worst = int(np.argmax(calm - best_so_far))
+    above = calm - np.minimum.accumulate(calm)
+    worst = int(np.argmax(above))
     best = int(np.argmin(calm[: worst + 1]))
     detour = max(0.0, float(np.abs(np.diff(calm)).sum()) - abs(float(calm[0] - calm[-1])))
     reached = np.flatnonzero(smooth <= y[0] - 0.9 * net) if net > 0 else np.array([], dtype=int)
@@ -100,12 +107,15 @@ def signals(steps: np.ndarray, values: np.ndarray) -> Signals:
         # Short curves need more than a tenth of their points for a median; the gain stays that of one tenth.
         gain_end=_ratio(before - end, net) * min(1.0, n / 10 / tenth) if net > 0 else 0.0,
         gain_end_z=_ratio(before - end, math.sqrt(2) * error),
-        drawdown=_ratio(float(calm[worst] - best_so_far[worst]), fall),
+        drawdown=_ratio(float(above[worst]), fall),
         drawdown_steps=(int(steps[best]), int(steps[worst])),
+        swing=_ratio(float(above[-max(3, n // 4) :].max()), fall),
         regress=_ratio(end - float(smooth.min()), fall),
         tvr=1 + _ratio(detour, abs(net)) * POINTS / n,
         t90=float((steps[reached[0]] - steps[0]) / (steps[-1] - steps[0])) if len(reached) and n > 1 else 1.0,
         noise=_ratio(noise, fall),
+        span=float(np.ptp(y) / y[0]) if is_level else math.inf,
+        left=end / float(y[0]) if is_level else 1.0,
         end=end * scale,
         end_error=error * scale,
         spikes=tuple(int(steps[start + np.argmax(y[start:stop])]) for start, stop in jumps),
@@ -165,14 +175,14 @@ def _jumps(y: np.ndarray, height: float) -> list[tuple[int, int]]:
     width = max(3, len(y) // 20)
     if len(y) <= 2 * width or height <= 0:
         return []
-    level = trailing_median(y, width)
+    limit = trailing_median(y, width)[:-1] + height
     jumps, start = [], 1
-    while start < len(y):
-        limit = level[start - 1] + height
-        back = np.flatnonzero(y[start : start + width + 1] <= limit)
-        if len(back) and back[0] > 0:
+    while len(above := np.flatnonzero(y[start:] > limit[start - 1 :])):
+        start += int(above[0])
+        back = np.flatnonzero(y[start : start + width + 1] <= limit[start - 1])
+        if len(back):
             jumps.append((start, start + int(back[0])))
-        start += max(int(back[0]), 1) if len(back) else width
+        start += int(back[0]) if len(back) else width
     return jumps
 
 

@@ -1,10 +1,9 @@
 """What a cost curve says: named verdicts, each with its evidence, and the freedom to abstain.
 
-The thresholds for the learning rate were fitted to small nets whose right answer was found by intervention, that is by
-training the same net at thirteen learning rates, and checked on others; ``benchmarks/curve_verdicts.py`` repeats the
-measurement, and counts how often each verdict is given. They hold for the loss on a fixed set of training examples,
-evaluated without dropout at every step: the metric ``train_probe``. Any other loss is read too, but with weak
-confidence.
+The numbers that signals are compared with stand in ``ayar.curves.thresholds``; they were fitted to runs whose right
+answer was found by training every single move from them, and checked on workloads that were kept sealed until then:
+``benchmarks/doctor``. They hold for the loss on a fixed set of training examples, evaluated without dropout at every
+step: the metric ``train_probe``. Any other loss is read too, but with weak confidence.
 
 A new rule is one function and one entry in ``RULES`` or ``REMARKS``.
 """
@@ -28,7 +27,7 @@ VERDICTS: dict[str, str] = {
     "too slow": "the loss falls smoothly but slowly: the learning rate is too low",
     "needs more iterations": "the loss was still falling when training stopped",
     "overfitting": "the training loss falls while the validation loss rises",
-    "underfitting": "the loss settled high, on training and validation rows alike",
+    "underfitting": "the loss settled too high, on training rows, too",
     "vanishing gradients": "hardly any gradient reaches the first layers",
     "exploding gradients": "single gradients are many times as large as the usual one",
     "noisy late": "the loss still trembles at the end",
@@ -48,20 +47,20 @@ Rule = Callable[[Reading], Verdict | None]
 
 RULES: tuple[Rule, ...] = (
     faults.broken_pipeline,
+    faults.born_dead,
     falling.diverging,
     falling.ends_higher,
     falling.too_high,
     falling.too_slow,
     falling.needs_more,
     faults.vanishing,
-    faults.exploding,
     falling.overfitting,
     falling.underfitting,
     falling.noisy_late,
 )
 """The rules for faults, in order of precedence: the first that speaks gives the headline."""
 
-REMARKS: tuple[Rule, ...] = (faults.dead_units, falling.spikes, falling.saturated)
+REMARKS: tuple[Rule, ...] = (faults.exploding, faults.dead_units, falling.spikes, falling.saturated)
 """What may be said of a sound run as well: it gives no headline."""
 
 
@@ -79,8 +78,8 @@ def diagnose(
 
     Args:
         curve: The curve to read.
-        siblings: Curves of runs that differ from this one in little but the learning rate. Only beside them can
-            it be said that a curve falls fast but ends higher.
+        siblings: Curves of other runs of the study. Beside them a curve is read better: only they tell that it falls
+            fast but ends higher, settled too high, or stopped too early, and that swings do no harm.
         horizon: The step at which training would have ended. Of a curve that stops earlier it is not said that
             it needs more iterations, and its slowness is a weak sign.
         learning_rate_late: Learning rate at the end of the curve as a share of its largest value: 1 for a constant
@@ -92,7 +91,12 @@ def diagnose(
     >>> diagnose(curve)[0].name
     'too slow'
     """
-    reading = read(curve, siblings, horizon, learning_rate_late, n_classes)
+    return judge(read(curve, siblings, horizon, learning_rate_late, n_classes))
+
+
+def judge(reading: Reading) -> tuple[Verdict, ...]:
+    """What ``diagnose`` says of a curve that was read."""
+    curve = reading.curve
     bad = next((m.step for m in curve if not math.isfinite(m.loss)), reading.signals.nonfinite_step)
     if bad is not None:
         exploding = faults.exploding(reading)
