@@ -37,7 +37,6 @@ Curves = dict[str, np.ndarray]
 
 def train(work: Workload, wanted: Sequence[tuple[Config, int]]) -> list[Curves]:
     """The curves of configurations with seeds, in their order."""
-    torch.set_flush_denormal(True)
     groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
     for i, (c, _) in enumerate(wanted):
         groups[c.optimizer, c.iterations, c.batch_size, c.hidden_units, c.dropout > 0].append(i)
