@@ -121,11 +121,12 @@ def _duplicates(X: np.ndarray, used: Sequence[tuple[str, np.ndarray]]) -> list[s
 
 def _near(X: np.ndarray, earlier: np.ndarray, rows: np.ndarray) -> tuple[int, tuple[int, int]]:
     """How many of ``rows`` lie nearer to an earlier row than a hundredth of the usual distance, with an example."""
-    spread = np.nan_to_num(np.ma.masked_invalid(X[earlier]).std(axis=0).filled(0.0))
+    rng = np.random.default_rng(0)
+    sample = earlier if len(earlier) <= MOST_ROWS else rng.choice(earlier, MOST_ROWS, replace=False)
+    spread = np.nan_to_num(np.ma.masked_invalid(X[sample]).std(axis=0).filled(0.0))
     kept = spread > 0
     if kept.sum() < 3 or len(rows) < FEWEST:
         return 0, (0, 0)  # with one or two columns, rows lie close by nature
-    rng = np.random.default_rng(0)
     some = rows if len(rows) <= MOST_ROWS // 4 else np.sort(rng.choice(rows, MOST_ROWS // 4, replace=False))
     with extra("torch"):
         from sklearn.neighbors import NearestNeighbors
@@ -142,7 +143,8 @@ def _given_away(X: np.ndarray, y: np.ndarray, names: Sequence[str], rows: np.nda
     """Columns that say the target all by themselves, in the rows that train."""
     if len(rows) > MOST_ROWS:
         rows = np.random.default_rng(0).choice(rows, MOST_ROWS, replace=False)
-    judged = [(name, *_alone(X[rows, i], y[rows], classes=classes)) for i, name in enumerate(names)]
+    X, y = X[rows], y[rows]
+    judged = [(name, *_alone(X[:, i], y, classes=classes)) for i, name in enumerate(names)]
     return [
         f"The column {name!r} alone gives the target away ({measure} {value:.3f}): would its value be known when the "
         "net is used? If not, remove it."

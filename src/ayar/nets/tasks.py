@@ -118,7 +118,9 @@ def load_task(
     if folds.method != "holdout":
         own = np.sort(np.concatenate([rows["train"], rows["valid"]]))  # no training is given the test rows
         splits = Splits(X[own], y[own], folds, data)
-    return Task(raw.name, data, sealed, split_hash, tuple(warnings), splits, folds.reason)
+    given = f"{len(rows['valid']):,} rows, named by the source, held out once." if "valid" in raw.parts else ""
+    reason = given if folds.method == "holdout" and given else folds.reason
+    return Task(raw.name, data, sealed, split_hash, tuple(warnings), splits, reason)
 
 
 def _folds(raw: Source, y: np.ndarray, rows: Mapping[str, np.ndarray], kind: str, validate: str, seed: int) -> Folds:
