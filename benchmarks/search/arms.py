@@ -12,7 +12,7 @@ from smac_arm import smac
 from tables import Replay
 
 from ayar.records import State, Trial
-from ayar.search import Halving, Problem, Proposal, QuasiRandom, Random
+from ayar.search import CmaEs, Halving, Hyperband, Problem, Proposal, QuasiRandom, Random, Tpe
 from ayar.search.bayesian import Bayesian
 from ayar.space import Choice, Float, Int
 
@@ -160,6 +160,9 @@ ARMS: dict[str, Arm] = {
     "halving on bayesian": _ours(lambda: Halving(base=Bayesian())),
     "random": _ours(Random),
     "halving": _ours(Halving),
+    "hyperband": _ours(Hyperband),
+    "tpe": _ours(Tpe),
+    "cmaes": _ours(CmaEs),
     "one step": _ours(OneStep),
     "optuna random + hyperband": _optuna("random", "hyperband"),
     "optuna TPE": _optuna("tpe", None),

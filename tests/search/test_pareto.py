@@ -96,6 +96,18 @@ def test_a_trial_that_breaks_a_limit_is_not_continued(searcher):
     assert continued == [5, 4, 3]
 
 
+@pytest.mark.parametrize("searcher", [Halving(), Hyperband()])
+def test_a_trial_outside_a_narrowed_space_is_not_continued(searcher):
+    narrowed = Problem(Space(x=Float(0, 0.35), y=Float(0, 1)), 9)
+    history = [
+        Trial(i, {"x": i / 10, "y": 0.5}, i, curve=Curve((Measurement(1, 1 - i / 10),)), target_step=1)
+        for i in range(9)
+    ]
+
+    continued = [p.trial for p in searcher.propose(narrowed, history, 3) if p.trial is not None]
+    assert set(continued) <= {0, 1, 2, 3}
+
+
 def test_a_limit_is_read_from_words():
     assert Constraint.parse("accuracy >= 0.9") == Constraint("accuracy", 0.9, at_least=True)
     assert Constraint.parse("<= 5", "latency_ms") == Constraint("latency_ms", 5.0)

@@ -74,7 +74,8 @@ class Halving:
         def promoted(rounded: Callable[[float], int]) -> Iterator[Proposal]:
             for row, stop in promotions(losses, may_go_on, rungs, self.eta, rounded):
                 trial = history[int(places[row])]
-                yield Proposal(trial.config, stop, trial.id)
+                if problem.space.contains(trial.config):  # the space may have been narrowed since
+                    yield Proposal(trial.config, stop, trial.id)
 
         proposals = [*islice(promoted(math.floor), n)]
         if len(proposals) < n:

@@ -82,4 +82,6 @@ class Hyperband:
             inside = facts["data"] & ((bracket == b) | (bracket == _ALL_BRACKETS))
             places = np.flatnonzero(inside)
             found = promotions(losses[places, b:], waiting(facts)[places], rungs[b:], self.eta, rounded)
-            yield from ((int(places[row]), stop) for row, stop in found)
+            for row, stop in found:
+                if problem.space.contains(history[int(places[row])].config):  # it may have been narrowed since
+                    yield int(places[row]), stop
