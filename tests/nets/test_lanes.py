@@ -205,6 +205,62 @@ def test_lanes_come_and_go_while_others_train_on(classes, tmp_path):
         assert_equal(curve, alone[trial][5:] if trial == 1 else alone[trial], rel=1e-12)
 
 
+def test_a_lane_that_takes_the_place_of_another_finds_nothing_left_of_it(data):
+    """Places are taken as they are where the kind is the same; dropout, smoothing and averages must be its own."""
+    recipe = replace(deep_net(data), dtype=torch.float64)
+    own = [
+        {"dropout": 0.3, "label_smoothing": 0.2, "optimizer": "adam"},
+        {"dropout": 0.1, "optimizer": "rmsprop"},
+        {"label_smoothing": 0.1, "optimizer": "adamw", "beta1": 0.8},
+        {"dropout": 0.2, "optimizer": "rmsprop", "hidden_units": [6, 3]},
+    ]
+    trials = [({**BASE, "warmup": 0.0, "iterations": 4, **config}, seed) for seed, config in enumerate(own)]
+    lanes, curves = recipe.lanes(2), [[] for _ in trials]
+    loaded = []
+    for trial, (config, seed) in enumerate(trials):
+        if len(loaded) == 2:  # the older of two leaves after two epochs, and stays in memory
+            lanes.unload(loaded.pop(0))
+        lanes.load(trial, config, seed, None, 0, 4)
+        loaded.append(trial)
+        for _ in range(2):
+            for number, step, metrics in lanes.advance():
+                curves[number].append({"step": step, **metrics})
+    for curve, (config, seed) in zip(curves, trials, strict=True):
+        assert_equal(curve, list(recipe.train(config, seed))[: len(curve)], rel=1e-10)
+        assert len(curve) in (3, 5)
+
+
+def test_a_paused_lane_is_held_in_memory_and_saved_at_the_end(classes, tmp_path):
+    recipe, config = replace(deep_net(classes), dtype=torch.float64), {**BASE, "iterations": 6, "dropout": 0.2}
+    lanes = recipe.lanes(1)
+    lanes.load(7, config, 3, tmp_path, 0, 2)
+    curve = [metrics for _ in range(2) for *_, metrics in lanes.advance()]
+    lanes.unload(7)
+    assert lanes.held == {7}
+    assert not (tmp_path / CHECKPOINT).exists()
+    lanes.load(7, config, 3, tmp_path, 2, 4)
+    assert lanes.held == frozenset()
+    curve += [metrics for _ in range(2) for *_, metrics in lanes.advance()]
+    lanes.unload(7)
+    lanes.close()
+    tensors, _ = load(tmp_path / CHECKPOINT)
+    assert int(tensors["training/step"]) == 4
+    expected = [{name: value for name, value in m.items() if name != "step"} for m in recipe.train(config, 3)]
+    for ours, alone in zip(curve, expected[:5], strict=True):
+        assert ours == pytest.approx(alone, rel=1e-10)
+
+
+def test_what_is_held_is_saved_when_it_gets_too_much(classes, tmp_path, monkeypatch):
+    monkeypatch.setattr("ayar.nets.lanes.HELD_BYTES", 8000)
+    lanes = deep_net(classes).lanes(1)
+    for trial in range(3):  # of about 5,400 bytes each
+        lanes.load(trial, {**BASE, "iterations": 6}, trial, tmp_path / str(trial), 0, 1)
+        lanes.advance()
+        lanes.unload(trial)
+    assert lanes.held == {2}
+    assert [path.parent.name for path in sorted(tmp_path.rglob(CHECKPOINT))] == ["0", "1"]
+
+
 def test_float32_lanes_agree_to_round_off(data):
     recipe = deep_net(data)
     trials = [({**BASE, **optimizer, "iterations": 5}, seed) for seed, optimizer in enumerate(OPTIMIZERS)]

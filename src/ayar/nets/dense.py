@@ -110,8 +110,12 @@ class Step:
 
         z = self._forward.outputs
         slope = torch.empty_like(z)
+        self._own_class = state.vector.new_empty(k, drawn)
+        self._every_class = state.vector.new_empty(k, 1, 1)
+        self._n_classes = n_classes
         smoothing = [config.get("label_smoothing", 0.0) for config in configs]
-        loss = self._cross_entropy(z, slope, n_classes, smoothing) if n_classes else self._squared_error(z, slope)
+        self.smooth(smoothing)
+        loss = self._cross_entropy(z, slope, any(smoothing)) if n_classes else self._squared_error(z, slope)
         self._calls = [*loss, *self._slopes(layout, state, slope)]
 
     def run(self, index: Tensor, factors: Sequence[Tensor] = ()) -> None:
@@ -127,23 +131,27 @@ class Step:
         for call in self._calls:
             call()
 
+    def smooth(self, smoothing: Sequence[float]) -> None:
+        """Set the lanes' label smoothing, none where there was none in ``configs``.
+
+        A target is ``1 - smoothing`` for the row's class, and ``smoothing / n_classes`` for each class more.
+        """
+        shares = self._own_class.new_tensor(smoothing).unsqueeze(1)
+        self._own_class.copy_((shares - 1) / self.rows)
+        self._every_class[:, 0] = shares / (max(self._n_classes, 1) * self.rows)
+
     def take_errors(self) -> Tensor:
         """A number for each lane, finite where all losses were since the last time."""
         errors = self._errors[..., : self.rows].sum((1, 2))
         self._errors.zero_()
         return errors
 
-    def _cross_entropy(self, z: Tensor, slope: Tensor, n_classes: int, smoothing: Sequence[float]) -> list[Call]:
-        """Calls that make ``slope`` the derivative of the mean loss by z: ``(softmax(z) - targets) / rows``.
-
-        A target is ``1 - smoothing`` for the row's class, and ``smoothing / n_classes`` for each class more.
-        """
+    def _cross_entropy(self, z: Tensor, slope: Tensor, smooths: bool) -> list[Call]:
+        """Calls that make ``slope`` the derivative of the mean loss by z: ``(softmax(z) - targets) / rows``."""
         k, n_outputs, drawn = z.shape
         of_row = torch.empty_like(self._errors)
         firsts = torch.arange(k * drawn, device=z.device)
         firsts += firsts // drawn * ((n_outputs - 1) * drawn)  # where each row's slope by the first output lies
-        smooth = z.new_tensor(smoothing).view(k, 1)
-        own_class = ((smooth - 1) / self.rows).expand(k, drawn).reshape(-1)
         calls: list[Call] = [
             partial(torch.sum, z, 1, keepdim=True, out=of_row),
             partial(self._errors.add_, of_row),
@@ -154,11 +162,10 @@ class Step:
             partial(of_row.mul_, self.rows),
             partial(slope.div_, of_row),
             partial(torch.add, firsts, self._targets, alpha=drawn, out=self._targets),
-            partial(slope.view(-1).scatter_add_, 0, self._targets, own_class),
+            partial(slope.view(-1).scatter_add_, 0, self._targets, self._own_class.view(-1)),
         ]
-        if any(smoothing):
-            every_class = smooth.unsqueeze(-1) / (n_classes * self.rows)
-            calls.append(partial(slope[:, :n_classes].sub_, every_class))
+        if smooths:
+            calls.append(partial(slope[:, : self._n_classes].sub_, self._every_class))
         return calls
 
     def _squared_error(self, z: Tensor, slope: Tensor) -> list[Call]:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import torch
@@ -88,16 +89,17 @@ class Lane:
         """Of each W[l] of its net."""
         return [n_in * n_out for n_in, n_out in pairwise(self.sizes)]
 
-    @property
-    def order(self) -> tuple[Any, ...]:
+    @cached_property
+    def kind(self) -> tuple[bool, str]:
         """Lanes that are sorted by this let each rule and each activation work on one run of rows."""
-        return rule_of(self.config).is_adaptive, self.activation, self.number
+        return rule_of(self.config).is_adaptive, self.activation
 
 
 class Group:
     """Lanes of one layout and batch size.
 
-    Lanes come and go between epochs. Only then is anything allocated, and the calls of a step made anew.
+    Lanes come and go between epochs. One that takes the place of another of its kind finds everything prepared; only
+    else is anything allocated, and the calls of a step made anew.
 
     Attributes:
         layout: Of the lanes' rows.
@@ -108,10 +110,12 @@ class Group:
 
     _state: LaneState
     _steps: list[Step]
+    _drawn: dict[int, list[Tensor]]
 
     def __init__(self, layout: Layout, batch_size: int, material: Material) -> None:
         self.lanes: list[Lane] = []
         self._rows_of: list[Lane] = []
+        self._form: tuple[bool, bool] | None = None  # whether dropout and label smoothing take part
         self.layout = layout
         self.batch_size = batch_size
         self.width: int | None = None
@@ -158,40 +162,70 @@ class Group:
         return reports
 
     def _arrange(self) -> None:
-        """Put the states of lanes that came into rows, those of one activation side by side, and prepare the calls."""
-        self.lanes.sort(key=lambda lane: lane.order)
+        """Give lanes that came a row, and prepare the calls where those of before don't serve."""
         if self.lanes == self._rows_of:
             return
         before = {lane: row for row, lane in enumerate(self._rows_of)}
-        stay = [row for row, lane in enumerate(self.lanes) if lane in before]
-        came_from = [before[self.lanes[row]] for row in stay]
-        like = self.lanes[0].trial.row
-        state = LaneState(*(like.new_zeros(len(self.lanes), self.layout.width) for _ in range(4)))
-        if stay:
-            for new, old in (
-                (state.vector, self._state.vector),
-                (state.velocity, self._state.velocity),
-                (state.square, self._state.square),
-            ):
-                new[stay] = old[came_from]
-        self._state, self._rows_of = state, list(self.lanes)
+        form = self._drops, any(map(_smoothing, self.lanes))
+        seats = self._seats() if form == self._form else None
+        if seats is not None:
+            self.lanes = seats
+        else:
+            self.lanes.sort(key=lambda lane: (lane.kind, lane.number))
+            self._rebuild(before)
+            self._form = form
+        self._rows_of = list(self.lanes)
         for row, lane in enumerate(self.lanes):
             if lane not in before:
-                state.vector[row] = lane.trial.row
-                for name, average in lane.trial.averages.items():
-                    getattr(state, name)[row] = average
+                self._seat(row, lane)
+        for step in self._steps:
+            step.smooth([_smoothing(lane) for lane in self.lanes])
+        configs, totals = [lane.config for lane in self.lanes], [lane.trial.updates for lane in self.lanes]
+        self._optimizer = LaneOptimizer(configs, totals, self._state, self.layout.n_weights)
+
+    def _seats(self) -> list[Lane] | None:
+        """The lanes where each that stays keeps its row, and one of the same kind takes each that is free.
+
+        None where they don't fit.
+        """
+        stay, came = set(self.lanes) & set(self._rows_of), defaultdict(list)
+        for lane in self.lanes:
+            if lane not in stay:
+                came[lane.kind].append(lane)
+        seats = []
+        for lane in self._rows_of:
+            if lane not in stay and not came[lane.kind]:
+                return None
+            seats.append(lane if lane in stay else came[lane.kind].pop())
+        return seats if len(seats) == len(self.lanes) else None
+
+    def _seat(self, row: int, lane: Lane) -> None:
+        """Bring the trial's state into a row."""
+        self._state.vector[row] = lane.trial.row
+        for name in ("velocity", "square"):
+            getattr(self._state, name)[row] = lane.trial.averages.get(name, 0.0)
+        if lane.dropout == 0:
+            for factors in chain(*self._drawn.values()):
+                factors[:, row] = 1.0
+
+    def _rebuild(self, before: Mapping[Lane, int]) -> None:
+        """Allocate what the lanes need in their order, bring the states of ``before`` along, and make the calls."""
+        k, like = len(self.lanes), self.lanes[0].trial.row
+        state = LaneState(*(like.new_zeros(k, self.layout.width) for _ in LaneState.__slots__))
+        stay = [row for row, lane in enumerate(self.lanes) if lane in before]
+        if stay:
+            came_from = [before[self.lanes[row]] for row in stay]
+            for name in ("vector", "velocity", "square"):
+                getattr(state, name)[stay] = getattr(self._state, name)[came_from]
+        self._state = state
+        X, y = self._material.X_train, self._material.y_train
         configs = [lane.config for lane in self.lanes]
-        totals = [lane.trial.updates for lane in self.lanes]
         n_classes = 0 if self._is_regression else self.lanes[0].sizes[-1]
-        self._optimizer = LaneOptimizer(configs, totals, state, self.layout.n_weights)
-        self._steps = [
-            Step(self.layout, state, configs, self._material.X_train, self._material.y_train, n_classes, rows)
-            for rows, _ in self._sizes
-        ]
+        self._steps = [Step(self.layout, state, configs, X, y, n_classes, rows) for rows, _ in self._sizes]
         self._trained = self._evaluation(state.vector, self.lanes)
         self._drawn = {  # lanes without dropout keep their ones
             rows: [
-                torch.ones(min(times, self._ahead(rows)), len(self.lanes), rows_for(rows), n, dtype=like.dtype)
+                torch.ones(min(times, self._ahead(rows)), k, rows_for(rows), n, dtype=like.dtype)
                 for n in self.layout.sizes[1:-1]
             ]
             for rows, times in self._sizes
@@ -295,3 +329,7 @@ class Group:
         of_row = functional.mse_loss if self._is_regression else functional.cross_entropy
         losses: list[float] = of_row(outputs, targets, reduction="none").mean(1).tolist()
         return losses
+
+
+def _smoothing(lane: Lane) -> float:
+    return float(lane.config.get("label_smoothing", 0.0))
