@@ -325,9 +325,7 @@ class Tuning:
                 if stop or not waits():
                     break
                 time.sleep(_LOOK_EVERY_S)
-            for event in self.pool.wait(_LOOK_EVERY_S):
-                closed += not isinstance(event, Measured)
-                self._record(event)
+            closed += self._record_all(self.pool.wait(_LOOK_EVERY_S))
             if closed >= max(KEPT_FOLDERS, len(self.book.history) // 10):
                 self._prune_folders()
                 closed = 0
@@ -343,8 +341,20 @@ class Tuning:
                 self.active.add(move.trial)
                 self.pool.submit(move, spent_s=self.book.trial(move.trial).cost_s)
 
-    def _record(self, event: Event) -> None:
-        """Write down what a worker reported; let a search trial whose curve diverges end with the step it is in."""
+    def _record_all(self, events: Sequence[Event]) -> int:
+        """Write down what workers reported, in one transaction, for lanes report by the hundred; how many ended."""
+        if events:
+            with self.book.claiming():
+                failures = [failure for event in events if (failure := self._record(event))]
+            for failure in failures:
+                self._refuse_hopeless(failure)
+        return sum(not isinstance(event, Measured) for event in events)
+
+    def _record(self, event: Event) -> Failed | None:
+        """Write down what a worker reported; let a search trial whose curve diverges end with the step it is in.
+
+        Gives a failure that is final.
+        """
         if not isinstance(event, Measured):
             self._over(event.trial)
         lost = isinstance(event, Failed) and event.chances > 0
@@ -354,17 +364,18 @@ class Tuning:
             again = self.book.record(event)
         except ClaimLost:  # this process was suspended, and another one took the trial over
             self.pool.pause(event.trial)
-            return
+            return None
         if again is not None:
             self._submit([again])
         elif isinstance(event, Failed):
-            self._refuse_hopeless(event)
+            return event
         if not self.stops or not isinstance(event, Measured) or event.trial in self._stopped:
-            return
+            return None
         trial = self.book.trial(event.trial)
         if trial.purpose is Purpose.SEARCH and diverges(trial.curve, self.problem.horizon):
             self._stopped.add(trial.id)
             self.pool.pause(trial.id)
+        return None
 
     def _over(self, trial: int) -> None:
         """The pool is done with a trial: let it have what was postponed until then."""
