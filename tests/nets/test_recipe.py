@@ -366,3 +366,22 @@ def test_a_recipe_sent_to_another_process_leaves_loaded_data_behind(classes):
 def made(n_rows: int) -> Data:
     X, y = np.zeros((n_rows, 5), dtype=np.float32), np.zeros(n_rows, dtype=np.int64)
     return Data(X, y, X, y, n_classes=2)
+
+
+def test_data_mapped_from_a_file_is_read_as_it_is_needed(classes, tmp_path, monkeypatch):
+    """Its pages are used where they lie, a few batches at a time, and the curve is the same."""
+    monkeypatch.setattr("ayar.nets.alone.DRAWN_BYTES", 1000)
+    names = ("X_train", "y_train", "X_valid", "y_valid")
+    for name in names:
+        np.save(tmp_path / f"{name}.npy", getattr(classes, name))
+    mapped = {name: np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in names}
+    recipe = deep_net(replace(classes, **mapped))
+    assert recipe.material.X_train.data_ptr() == mapped["X_train"].ctypes.data
+    config = {"hidden_units": 8, "batch_size": 16, "iterations": 3}
+    expected = list(deep_net(classes).train(config, 1))
+    assert list(recipe.train(config, 1)) == expected
+    lanes = recipe.lanes(2)
+    lanes.load(0, config, 1, None, 0, 3)
+    lanes.load(1, config, 2, None, 0, 3)
+    curve = [metrics for _ in range(3) for trial, _, metrics in lanes.advance() if trial == 0]
+    assert [m["valid_loss"] for m in curve] == pytest.approx([m["valid_loss"] for m in expected], rel=1e-4)

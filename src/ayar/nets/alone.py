@@ -30,6 +30,7 @@ from ayar.records import Configuration, config_key
 
 CHECKPOINT = "checkpoint.safetensors"
 EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
+DRAWN_BYTES = 2**26  # of training rows are put in order at a time
 SAVE_EVERY_S = 5.0
 SAVE_SHARE = 0.05  # of the time may go into saving, however large the net
 TRAINING = "training/"  # begins the names of those tensors in a checkpoint that are not the net's
@@ -43,7 +44,8 @@ class Material:
     """What every trial of a recipe trains on and is measured by, on the device.
 
     Attributes:
-        X_train: Inputs of the training rows.
+        X_train: Inputs of the training rows; they and their targets stay in main memory, or in the file that they are
+            mapped from, where they are too many for the device.
         y_train: Their targets.
         X_probe: Training rows for the train probe, the same for every trial.
         y_probe: Their targets.
@@ -61,6 +63,11 @@ class Material:
     y_valid: Tensor
     loss: Loss
     metrics: Mapping[str, Metric]
+
+    @property
+    def device(self) -> torch.device:
+        """Where trials train."""
+        return self.X_probe.device
 
     def smoothing(self, config: Configuration) -> float:
         """The share of each target that ``label_smoothing`` spreads over all classes; 0 for a loss of one's own."""
@@ -143,11 +150,10 @@ class Alone:
         self.net.train()
         rates = learning_rates(self.config, self.optimizer.updates, self.updates // self.iterations, self.updates)
         with random_numbers_of(self.seed, self.step + 1), masks_of(self.seed, self.step + 1):
-            total = torch.zeros((), dtype=self.optimizer.vector.dtype, device=X_train.device)
-            order = torch.randperm(len(X_train)).to(X_train.device)
-            X_batches, y_batches = batches(X_train[order], self.batch_size), batches(y_train[order], self.batch_size)
+            total = torch.zeros((), dtype=self.optimizer.vector.dtype, device=self.optimizer.vector.device)
+            drawn = _drawn(X_train, y_train, torch.randperm(len(X_train)), self.batch_size, total.device)
             self.seen, looking = {}, self.looks
-            for X, y, rate in zip(X_batches, y_batches, rates.tolist(), strict=True):
+            for (X, y), rate in zip(drawn, rates.tolist(), strict=True):
                 total += self.gradient_of(X, y)
                 glance = self._glance() if looking else None
                 self.optimizer.step(rate)
@@ -307,6 +313,18 @@ def smoothed(loss: Loss, smoothing: float | Tensor) -> Loss:
         return (1 - smoothing) * loss(outputs, y) + smoothing * spread
 
     return of_both
+
+
+def _drawn(X: Tensor, y: Tensor, order: Tensor, size: int, device: torch.device) -> Iterator[tuple[Tensor, Tensor]]:
+    """Mini-batches of ``size`` rows in this order, on the device.
+
+    As many rows at a time are copied as ``DRAWN_BYTES`` hold, so the data may be larger than the memory.
+    """
+    rows_bytes = max(1, X.nbytes // len(X))
+    chunk = max(1, DRAWN_BYTES // (rows_bytes * size)) * size
+    for rows in batches(order, chunk):
+        there = rows.to(X.device)
+        yield from zip(batches(X[there].to(device), size), batches(y[there].to(device), size), strict=True)
 
 
 def batches(rows: Tensor, size: int) -> tuple[Tensor, ...]:

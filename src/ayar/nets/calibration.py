@@ -44,7 +44,7 @@ def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], mater
     """
     X = material.X_train
     rows = min(batch_size, len(X))
-    if X.device.type == "cpu" and layout.n_weights * rows >= LONG:
+    if material.device.type == "cpu" and layout.n_weights * rows >= LONG:
         return 1
     what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {X.dtype}"
     return int(remembered(what, partial(_measured, layout, rows, config, material))["width"])
@@ -53,7 +53,7 @@ def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], mater
 def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
     seconds: dict[int, float] = {}
     width = 1
-    while width <= WIDEST[material.X_train.device.type]:
+    while width <= WIDEST[material.device.type]:
         try:
             seconds[width] = step_s(layout, rows, config, material, width)
         except RuntimeError:  # out of memory
@@ -70,8 +70,8 @@ def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Ma
 @torch.inference_mode()
 def step_s(layout: Layout, rows: int, config: Mapping[str, Any], material: Material, width: int) -> float:
     """Seconds of one step of ``width`` lanes: the best of several repeats, for other programs only ever add to it."""
-    X, y = material.X_train, material.y_train
-    state = LaneState(*(0.01 * torch.randn(width, layout.width, dtype=X.dtype).to(X.device) for _ in range(4)))
+    X, y, device = material.X_train, material.y_train, material.device
+    state = LaneState(*(0.01 * torch.randn(width, layout.width, dtype=X.dtype).to(device) for _ in range(4)))
     state.square.abs_()
     n_classes = 0 if y.is_floating_point() else layout.sizes[-1]
     step = Step(layout, state, [config] * width, X, y, n_classes, rows)
@@ -79,14 +79,14 @@ def step_s(layout: Layout, rows: int, config: Mapping[str, Any], material: Mater
     coefficients = optimizer.coefficients([0] * width, 1)[0]
     index = torch.randint(len(X), (width * rows_for(rows),)).to(X.device)
     hidden = layout.sizes[1:-1] if config.get("dropout", 0.0) > 0 else ()
-    factors = [X.new_ones(width, rows_for(rows), n) for n in hidden]
+    factors = [state.vector.new_ones(width, rows_for(rows), n) for n in hidden]
     best = float("inf")
     for _ in range(REPEATS):
         began, steps = time.perf_counter(), 0
         while (passed := time.perf_counter() - began) < TRIAL_S or steps == 0:
             step.run(index, factors)
             optimizer.step(coefficients)
-            if X.is_cuda:
+            if state.vector.is_cuda:
                 torch.cuda.synchronize()
             steps += 1
         best = min(best, passed / steps)

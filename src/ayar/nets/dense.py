@@ -102,7 +102,10 @@ class Step:
         self.rows = rows
         self._X, self._y = X, y
         self._inputs = state.vector.new_empty(k * drawn, X.shape[1])
-        self._targets = y.new_empty(k * drawn)
+        self._targets = y.new_empty(k * drawn, device=state.vector.device)
+        self._drawn = (self._inputs, self._targets)
+        if X.device != self._inputs.device:  # rows that are too many for the device stay where they are
+            self._drawn = (X.new_empty(self._inputs.shape), y.new_empty(k * drawn))
         activations = [config.get("activation", "relu") for config in configs]
         drops = any(config.get("dropout", 0.0) > 0 for config in configs)
         self._forward = Forward(layout, state.vector, activations, self._inputs.view(k, drawn, -1), drops)
@@ -123,8 +126,11 @@ class Step:
 
         ``factors`` are those of dropout for each hidden layer, of shape ``(k, rows_for(rows), n[l])``.
         """
-        torch.index_select(self._X, 0, index, out=self._inputs)
-        torch.index_select(self._y, 0, index, out=self._targets)
+        torch.index_select(self._X, 0, index, out=self._drawn[0])
+        torch.index_select(self._y, 0, index, out=self._drawn[1])
+        if self._drawn[0] is not self._inputs:
+            self._inputs.copy_(self._drawn[0])
+            self._targets.copy_(self._drawn[1])
         for ours, drawn in zip(self._forward.factors, factors, strict=True):
             ours.copy_(drawn)
         self._forward.run()

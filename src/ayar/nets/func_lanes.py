@@ -205,7 +205,8 @@ class Kind:
     def _choose_width(self, trainings: Sequence[Alone]) -> None:
         """Look whether lanes do what each does alone; if so, take the width that needs the least time per lane."""
         size = trainings[0].batch_size
-        batch = self._material.X_train[:size], self._material.y_train[:size]
+        device = self._material.device
+        batch = self._material.X_train[:size].to(device), self._material.y_train[:size].to(device)
         alone, seconds = _alone(trainings[-1], *batch)
         try:
             stack, gradients = self._prepared(trainings, 2, *batch)

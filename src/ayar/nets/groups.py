@@ -244,7 +244,7 @@ class Group:
 
     def _epoch(self) -> list[float]:
         """Train one epoch; a number for each lane that is finite where all its losses were."""
-        lanes, device = [lane.trial for lane in self.lanes], self._state.vector.device
+        lanes, device = [lane.trial for lane in self.lanes], self._material.X_train.device
         order = torch.empty(len(lanes), len(self._material.X_train), dtype=torch.int64)
         masks = [Masks(trial.seed, trial.step + 1) for trial in lanes] if self._drops else []
         for row, trial in enumerate(lanes):

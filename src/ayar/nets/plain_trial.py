@@ -66,18 +66,18 @@ class PlainTrial:
         Raises:
             SpaceError: The configuration cannot be trained.
         """
-        X = material.X_train
-        infos = registry(config, X.shape[1], n_outputs)
-        sizes = (X.shape[1], *(info.shape[0] for info in infos[::2]))
+        n_rows, n_inputs = material.X_train.shape
+        infos = registry(config, n_inputs, n_outputs)
+        sizes = (n_inputs, *(info.shape[0] for info in infos[::2]))
         share(config, "dropout")
         material.smoothing(config)
         rule_of(config)
         known("schedule", config.get("schedule", "constant"), SCHEDULES)
         iterations, batch_size = whole(config, "iterations", None), whole(config, "batch_size", 64)
         checkpoint = Checkpoint(folder, config, seed) if folder is not None else None
-        updates = iterations * math.ceil(len(X) / batch_size)
+        updates = iterations * math.ceil(n_rows / batch_size)
         layout = Layout.around(sizes)
-        row = layout.silent(X, sizes, config.get("activation", "relu"))
+        row = layout.silent(material.X_probe, sizes, config.get("activation", "relu"))
         trial = cls(config, seed, sizes, layout, row, iterations, batch_size, updates, checkpoint)
         if not trial._restored(at_most=start_step):
             generator = torch.Generator().manual_seed(seed_of(seed, 0))

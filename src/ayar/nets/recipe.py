@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Hashable, Iterator, Mapping
 from dataclasses import dataclass, fields
 from functools import cached_property, partial
@@ -26,6 +27,7 @@ from ayar.nets.splits import Splits
 from ayar.records import Configuration
 
 PROBE_ROWS = 512
+SHARE_FOR_DATA = 0.3  # of a GPU's free memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -143,13 +145,14 @@ class Recipe:
         return {}
 
     def _material(self, data: Data) -> Material:
-        X_train, y_train = self._tensor(data.X_train), self._tensor(data.y_train)
+        there = self._device if _fits(data.X_train, self._device) else "cpu"
+        X_train, y_train = self._tensor(data.X_train, there), self._tensor(data.y_train, there)
         probe = _probe_rows(len(X_train))
         return Material(
             X_train,
             y_train,
-            X_train[probe],
-            y_train[probe],
+            X_train[probe].to(self._device),
+            y_train[probe].to(self._device),
             self._tensor(data.X_valid),
             self._tensor(data.y_valid),
             self._loss,
@@ -213,9 +216,17 @@ class Recipe:
         y_sd = data.scaling.y_sd
         return {"valid_error": lambda outputs, y: y_sd * float((outputs - y).double().square().mean().sqrt())}
 
-    def _tensor(self, array: np.ndarray) -> Tensor:
-        tensor = torch.as_tensor(array, device=self._device)
+    def _tensor(self, array: np.ndarray, device: str | None = None) -> Tensor:
+        """The array on the device; where it is mapped from a file and needs no conversion, that file's own pages."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The given NumPy array is not writable")  # nobody writes into data
+            tensor = torch.as_tensor(array, device=device or self._device)
         return tensor.to(self.dtype) if tensor.is_floating_point() else tensor.long()
+
+
+def _fits(rows: np.ndarray, device: str) -> bool:
+    """Whether rows may lie on the device and leave most of its memory to the trials."""
+    return not device.startswith("cuda") or rows.nbytes < SHARE_FOR_DATA * torch.cuda.mem_get_info(device)[0]
 
 
 def _mean_squared_error(outputs: Tensor, y: Tensor) -> Tensor:

@@ -212,7 +212,8 @@ class Stack:
         totals = self._state.vector.new_zeros(len(self.lanes))
         looking = any(lane.looks for lane in self.lanes)
         for rows, coefficients in zip(parts, optimizer.coefficients(done, len(parts)), strict=True):
-            totals += self.gradients(_gathered(X_train, rows), _gathered(y_train, rows), generators)
+            X, y = (_gathered(of_all, rows).to(totals.device) for of_all in (X_train, y_train))
+            totals += self.gradients(X, y, generators)
             glance = self._glance() if looking else None
             optimizer.step(coefficients)
             if glance is not None:
@@ -378,7 +379,7 @@ def untrained(net: nn.Module) -> dict[str, Tensor]:
 
 
 def _gathered(rows: Tensor, numbers: Tensor) -> Tensor:
-    """The rows with these numbers, of shape ``(k, batch)``: ``(k, batch, ...)``."""
+    """The rows with these numbers, of shape ``(k, batch)``: ``(k, batch, ...)``, where the rows are."""
     return rows.index_select(0, numbers.reshape(-1)).view(*numbers.shape, *rows.shape[1:])
 
 
