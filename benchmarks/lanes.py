@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from ayar.nets.calibration import best_width
+from ayar.nets.calibration import best_fit
 from ayar.nets.deep_net import deep_net
 from ayar.nets.layout import Layout
 from ayar.nets.tasks import Data
@@ -96,7 +96,7 @@ def against_the_loop(case: tuple[int, int, int], optimizer: str, repeats: int) -
         "iterations": FOREVER,
     }
     layout = Layout.around((INPUTS, *[units] * layers, CLASSES))
-    width = best_width(layout, batch, config, deep_net(data).material)
+    width = best_fit(layout, batch, config, deep_net(data).material).width
     lanes = deep_net(data).lanes(width)
     for trial in range(width):
         lanes.load(trial, config, trial, None, 0, FOREVER)

@@ -8,9 +8,12 @@ from dataclasses import replace
 import pytest
 import torch
 
+from ayar.errors import SpaceError
 from ayar.nets import alone as alone_module
 from ayar.nets.alone import CHECKPOINT, seed_of
+from ayar.nets.calibration import best_fit, using
 from ayar.nets.deep_net import deep_net
+from ayar.nets.layout import Layout
 from ayar.nets.parameters import load
 
 BASE = {"hidden_units": [7, 5], "batch_size": 32, "iterations": 67, "weight_decay": 0.01, "warmup": 0.1}
@@ -290,3 +293,31 @@ def test_a_cache_file_that_cannot_be_used_is_measured_anew(classes, tmp_path, mo
     lanes.load(0, {"hidden_units": 16, "iterations": 3}, 0, None, 0, 3)
     lanes.load(1, {"hidden_units": 16, "iterations": 3}, 1, None, 0, 3)
     assert len(lanes.advance()) >= 2
+
+
+def test_less_than_full_precision_is_another_curve_only_where_it_is_asked_for(classes):
+    """And PyTorch multiplies in the caller's own precision again afterwards."""
+    config = {"hidden_units": [40, 40], "iterations": 3}
+    full, less = (replace(deep_net(classes), precision=precision) for precision in ("highest", "medium"))
+    before = torch.get_float32_matmul_precision()
+    curves = [trained_in_lanes(recipe.lanes(2), [(config, 1), (config, 2)])[0] for recipe in (full, less)]
+    assert torch.get_float32_matmul_precision() == before
+    assert_equal(curves[0], list(full.train(config, 1)), rel=1e-4)
+    assert_equal(curves[1], curves[0], rel=0.1)
+
+
+def test_an_unknown_precision_is_refused(classes):
+    with pytest.raises(SpaceError, match="Unknown precision 'hihgest'"):
+        replace(deep_net(classes), precision="hihgest")
+
+
+def test_with_several_threads_the_calibration_tries_one_alone_too(classes, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    layout, config = Layout.around((5, 16, 3)), {"hidden_units": 16}
+    with using(2):
+        fit = best_fit(layout, 32, config, deep_net(classes).material)
+        assert torch.get_num_threads() == 2
+    assert fit.width >= 1
+    assert fit.threads in (1, 2)
+    (found,) = (known for path in tmp_path.rglob("*2threads*") for known in json.loads(path.read_text()).values())
+    assert found["processes"] > 0

@@ -53,6 +53,7 @@ class Material:
         y_valid: Their targets.
         loss: ``loss(outputs, targets) -> scalar tensor``.
         metrics: Name -> ``metric(outputs, targets) -> float``, of the validation set.
+        precision: Of products of float32 matrices, as ``torch.set_float32_matmul_precision`` takes it.
     """
 
     X_train: Tensor
@@ -63,6 +64,17 @@ class Material:
     y_valid: Tensor
     loss: Loss
     metrics: Mapping[str, Metric]
+    precision: str = "highest"
+
+    @contextmanager
+    def multiplied(self) -> Iterator[None]:
+        """Inside, matrices are multiplied in this precision; afterwards as before."""
+        before = torch.get_float32_matmul_precision()
+        torch.set_float32_matmul_precision(self.precision)
+        try:
+            yield
+        finally:
+            torch.set_float32_matmul_precision(before)
 
     @property
     def device(self) -> torch.device:
@@ -149,7 +161,8 @@ class Alone:
         X_train, y_train = self._material.X_train, self._material.y_train
         self.net.train()
         rates = learning_rates(self.config, self.optimizer.updates, self.updates // self.iterations, self.updates)
-        with random_numbers_of(self.seed, self.step + 1), masks_of(self.seed, self.step + 1):
+        epoch = self.seed, self.step + 1
+        with self._material.multiplied(), random_numbers_of(*epoch), masks_of(*epoch):
             total = torch.zeros((), dtype=self.optimizer.vector.dtype, device=self.optimizer.vector.device)
             drawn = _drawn(X_train, y_train, torch.randperm(len(X_train)), self.batch_size, total.device)
             self.seen, looking = {}, self.looks
@@ -192,9 +205,10 @@ class Alone:
 
     def measure(self, train_loss: float) -> dict[str, float]:
         """The metrics at this step; ``train_loss`` as in ``Material.measurement``."""
-        probe_outputs = evaluate(self.net, self._material.X_probe)
-        valid_outputs = evaluate(self.net, self._material.X_valid)
-        return together(self._material.measurement(train_loss, probe_outputs, valid_outputs), self.seen)
+        material = self._material
+        with material.multiplied():
+            outputs = evaluate(self.net, material.X_probe), evaluate(self.net, material.X_valid)
+        return together(material.measurement(train_loss, *outputs), self.seen)
 
     @property
     def is_due(self) -> bool:

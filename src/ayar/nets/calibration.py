@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -29,8 +30,20 @@ REPEATS = 3
 LONG = 2**25  # products in one pass of a step beside which a processor's t0 is nothing
 
 
-def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], material: Material) -> int:
-    """The least number of lanes that takes close to the least time for each.
+class Fit(NamedTuple):
+    """How lanes of one layout train best.
+
+    Attributes:
+        width: How many together: the least number that takes close to the least time for each.
+        threads: With so many threads of PyTorch's; None for as many as there are.
+    """
+
+    width: int
+    threads: int | None = None
+
+
+def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], material: Material) -> Fit:
+    """How lanes of this layout train best in this process.
 
     Measured in a fraction of a second, unless the user's cache folder knows it for this machine, these versions and
     this number of threads. Layouts of as many layers and about as much work share what was measured for the first of
@@ -45,12 +58,42 @@ def best_width(layout: Layout, batch_size: int, config: Mapping[str, Any], mater
     X = material.X_train
     rows = min(batch_size, len(X))
     if material.device.type == "cpu" and layout.n_weights * rows >= LONG:
-        return 1
-    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {X.dtype}"
-    return int(remembered(what, partial(_measured, layout, rows, config, material))["width"])
+        return Fit(1)
+    kind = f"{X.dtype}" if material.precision == "highest" else f"{X.dtype} in {material.precision} precision"
+    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}"
+    found = remembered(what, partial(_measured, layout, rows, config, material))
+    return Fit(int(found["width"]), int(found["threads"]) if "threads" in found else None)
 
 
 def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
+    """The best width; with several threads, whether one of them does as well, and what so many processes would do.
+
+    ``processes`` is how many times as much is trained by as many processes with one thread each as by this one.
+    """
+    here = torch.get_num_threads()
+    if material.device.type != "cpu" or here == 1:
+        return _widths(layout, rows, config, material)
+    found = {}
+    for threads in (here, 1):
+        with using(threads):
+            found[threads] = _widths(layout, rows, config, material)
+    best = min(found, key=lambda threads: found[threads]["lane_us"] * (WORTH if threads == here else 1))
+    processes = here * found[best]["lane_us"] / found[1]["lane_us"]
+    return {**found[best], "threads": best, "processes": round(processes, 2)}
+
+
+@contextmanager
+def using(threads: int | None) -> Iterator[None]:
+    """Inside, PyTorch uses so many threads; as many as before where it is None."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _widths(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
     seconds: dict[int, float] = {}
     width = 1
     while width <= WIDEST[material.device.type]:
@@ -64,7 +107,8 @@ def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Ma
     best = min(s / w for w, s in seconds.items())
     t1, t0 = np.polyfit(list(seconds), list(seconds.values()), 1) if len(seconds) > 1 else (best, 0.0)
     width = min(w for w, s in seconds.items() if s / w <= WORTH * best)
-    return {"width": width, "t0_us": round(t0 * 1e6, 1), "t1_us": round(t1 * 1e6, 2)}
+    lane_us = seconds[width] / width * 1e6
+    return {"width": width, "lane_us": round(lane_us, 2), "t0_us": round(t0 * 1e6, 1), "t1_us": round(t1 * 1e6, 2)}
 
 
 @torch.inference_mode()

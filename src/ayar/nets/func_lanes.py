@@ -93,7 +93,8 @@ class FuncLanes:
             return []
         kind = next(iter(moving.values())).kind
         try:
-            return self._epoch(kind, {trial: lane for trial, lane in moving.items() if lane.kind is kind})
+            with self._material.multiplied():
+                return self._epoch(kind, {trial: lane for trial, lane in moving.items() if lane.kind is kind})
         except torch.OutOfMemoryError as error:
             raise MemoryError(str(error)) from error
 

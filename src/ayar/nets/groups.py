@@ -105,6 +105,7 @@ class Group:
         layout: Of the lanes' rows.
         batch_size: Rows of a mini-batch.
         width: How many lanes it should hold; None where nobody has measured.
+        threads: How many threads it should use; None for as many as there are.
         lanes: In it.
     """
 
@@ -119,6 +120,7 @@ class Group:
         self.layout = layout
         self.batch_size = batch_size
         self.width: int | None = None
+        self.threads: int | None = None
         self._material = material
         n = len(material.X_train)
         sizes = [(batch_size, n // batch_size), (n % batch_size, 1)]

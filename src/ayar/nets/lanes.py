@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ayar.nets.alone import Material
-from ayar.nets.calibration import best_width
+from ayar.nets.calibration import best_fit, using
 from ayar.nets.groups import Group, Lane, LaneStep
 from ayar.nets.plain_trial import PlainTrial
 from ayar.records import Configuration
@@ -74,8 +74,10 @@ class DenseLanes:
             return []
         self._groups.append(self._groups.pop(0))  # the next time it is the others' turn
         try:
-            with torch.inference_mode(), np.errstate(all="ignore"):  # a lane that diverges is nobody else's concern
-                return self._groups[-1].advance()
+            # a lane that diverges is nobody else's concern
+            group = self._groups[-1]
+            with torch.inference_mode(), np.errstate(all="ignore"), self._material.multiplied(), using(group.threads):
+                return group.advance()
         except RuntimeError as error:
             if "memory" in str(error):  # PyTorch has an error of its own for each device
                 raise MemoryError(str(error)) from error
@@ -121,11 +123,13 @@ class DenseLanes:
         if self._at_most is None:
             for group in alike:
                 if group.width is None:
-                    group.width = best_width(layout, batch_size, lane.config, self._material)
+                    with self._material.multiplied():
+                        group.width, group.threads = best_fit(layout, batch_size, lane.config, self._material)
         for group in alike:
             if group.width is None or len(group.lanes) < group.width:
                 group.add(lane)
                 return
         self._groups.append(Group(layout, batch_size, self._material))
-        self._groups[-1].width = alike[0].width if alike else None
+        if alike:
+            self._groups[-1].width, self._groups[-1].threads = alike[0].width, alike[0].threads
         self._groups[-1].add(lane)

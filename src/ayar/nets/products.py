@@ -21,9 +21,15 @@ Call = Callable[[], object]
 _LANES, _SIZE, _REPEATS = 16, 64, 25  # of the products that the two are compared by
 
 
+def by_numpy(out: Tensor) -> bool:
+    """Whether NumPy fills ``out``: where it is quicker, and nobody asked for less than full precision."""
+    exact = torch.get_float32_matmul_precision() == "highest"
+    return exact and numpy_is_quicker(out.device.type, out.dtype)
+
+
 def product(a: Tensor, b: Tensor, out: Tensor) -> list[Call]:
     """Calls that leave ``a[i] @ b[i]`` in ``out[i]`` for each i."""
-    if numpy_is_quicker(out.device.type, out.dtype):
+    if by_numpy(out):
         return [partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())]
     if out.is_contiguous():
         return [partial(torch.bmm, a, b, out=out)]
@@ -33,7 +39,7 @@ def product(a: Tensor, b: Tensor, out: Tensor) -> list[Call]:
 
 def affine(c: Tensor, a: Tensor, b: Tensor, out: Tensor) -> list[Call]:
     """Calls that leave ``c[i] + a[i] @ b[i]`` in ``out[i]`` for each i; c is repeated along a dimension of size 1."""
-    if numpy_is_quicker(out.device.type, out.dtype):
+    if by_numpy(out):
         return [*product(a, b, out), partial(out.add_, c)]
     return [partial(torch.baddbmm, c, a, b, out=out)]
 

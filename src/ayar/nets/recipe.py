@@ -20,12 +20,14 @@ from ayar.nets.alone import CHECKPOINT, TRAINING, Alone, Loss, Material, Metric,
 from ayar.nets.data import Data
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.lanes import DenseLanes
+from ayar.nets.optimizers import known
 from ayar.nets.plain_net import build_deep_net
 from ayar.nets.plain_trial import PlainTrial
 from ayar.nets.split_lanes import SplitLanes
 from ayar.nets.splits import Splits
 from ayar.records import Configuration
 
+PRECISIONS = ("highest", "high", "medium")
 PROBE_ROWS = 512
 SHARE_FOR_DATA = 0.3  # of a GPU's free memory
 
@@ -46,6 +48,9 @@ class Recipe:
         dtype: Of parameters, inputs and real targets.
         device: Where to train; ``"auto"`` is the GPU where there is one.
         splits: Where trials are to be confirmed on splits of their own, ``task.splits``; None: all train on ``data``.
+        precision: Of products of float32 matrices: ``"highest"``, or ``"high"`` and ``"medium"`` for what the device
+            multiplies quicker in TF32 and in bfloat16; see ``torch.set_float32_matmul_precision``. What is not the
+            highest stands in the study's fingerprint, for a curve is then another one.
     """
 
     build: Callable[[Configuration, Data], nn.Module]
@@ -55,6 +60,7 @@ class Recipe:
     dtype: torch.dtype = torch.float32
     device: str = "auto"
     splits: Splits | None = None
+    precision: str = "highest"
 
     def __post_init__(self) -> None:
         if not isinstance(self.data, Data) and not callable(self.data):
@@ -62,6 +68,7 @@ class Recipe:
                 f"A recipe's data is a Data, or a function that returns one, not {type(self.data).__name__}. "
                 "Of a task, hand in task.data."
             )
+        known("precision", self.precision, PRECISIONS)
 
     def __getstate__(self) -> dict[str, object]:
         """Without what was loaded from it: another process loads its own."""
@@ -157,6 +164,7 @@ class Recipe:
             self._tensor(data.y_valid),
             self._loss,
             self._metrics(data),
+            self.precision,
         )
 
     @property

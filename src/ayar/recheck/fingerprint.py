@@ -31,7 +31,9 @@ _PATIENCE_S = 10.0  # for git and nvidia-smi, which may hang on a sick network d
 
 
 def fingerprint(
-    data: str | Mapping[str, Any] | None = None, code: Callable[..., object] | Sequence[str] | None = None
+    data: str | Mapping[str, Any] | None = None,
+    code: Callable[..., object] | Sequence[str] | None = None,
+    precision: str | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Hardware, software, code and data as they are now; JSON-safe.
 
@@ -39,6 +41,7 @@ def fingerprint(
         data: A hash of the data's content and split, or what else is known of it, by name.
         code: The training. Its own source is hashed; what it calls is covered by the commit it lies in. Of a
             command, its words, the files that they name are hashed.
+        precision: That of products of matrices, where it is not full.
 
     Returns:
         Group -> field -> value, with a further group ``"sha256"``: group -> hash of its canonical JSON. What
@@ -46,7 +49,7 @@ def fingerprint(
     """
     groups = {
         "hardware": _known(_hardware()),
-        "software": _known(_software()),
+        "software": _known({**_software(), "matmul_precision": precision}),
         "code": _known(_code(code)),
         "data": _known(data if isinstance(data, Mapping) else {"content": data}),
     }

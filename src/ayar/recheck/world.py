@@ -39,7 +39,8 @@ def world_of(objective: Any) -> World:
     """The world of an objective as it is now."""
     seen = profile_of(objective)
     data = getattr(objective, "data_hash", None) if seen is None else seen.fields
-    return World(fingerprint(data, _code_of(objective)), seen)
+    precision = getattr(objective, "precision", "highest")
+    return World(fingerprint(data, _code_of(objective), precision if precision != "highest" else None), seen)
 
 
 def _code_of(objective: Any) -> Any:
