@@ -376,7 +376,10 @@ def filled(pool, jobs):
 def test_a_pool_of_lanes_gives_the_curves_of_trials_alone(workers, move, curve):
     with pool_of(Recipe(), workers) as pool:
         events = filled(pool, (move(trial, 0, 1 + trial % 3) for trial in range(12)))
-        assert pool.lanes == 3 * max(workers, 1) == pool.free
+        more = itertools.count(100)
+        while pool.lanes != 3 * max(workers, 1):  # the second worker may need longer to start than the first to train
+            filled(pool, [move(next(more), 0, 1)])
+        assert pool.free == pool.lanes
         events += filled(pool, (move(trial, 1 + trial % 3, 8) for trial in range(12)))
     for trial in range(12):
         assert curve(events, trial) == expected(trial, 0, 8)
@@ -472,7 +475,7 @@ def test_a_trial_that_keeps_killing_its_process_is_found_and_fails_alone(what, e
         [failed] = [event for event in events if isinstance(event, Failed)]
         assert failed.trial == 1
         assert error in failed.error
-        assert failed.machine == (what == "kill")
+        assert (failed.chances > 0) == (what == "kill")
         survivors(events, curve, (0, 2, 3), 6)
         filled(pool, [move(8, 0, 1)])
         assert pool.lanes == 4
