@@ -191,6 +191,17 @@ def test_slots_are_the_lanes(opened, move):
     assert opened(Recipe(size=3), lanes=2).slots == 2
 
 
+def test_with_many_lanes_some_moves_wait_and_take_a_free_lane_without_a_word_from_the_pool(opened, move):
+    trainer = opened(Recipe(size=8, room=8))
+    assert (trainer.lanes, trainer.slots) == (8, 10)
+    for trial in range(10):
+        trainer.begin(move(trial, 0, 1 if trial < 2 else 3))
+    for _ in range(2):  # steps 0 and 1
+        trainer.advance()
+    begun = {event.trial for event in trainer.advance() if isinstance(event, Measured)}
+    assert begun == set(range(2, 10))
+
+
 def test_lanes_share_the_cost(opened, move):
     trainer = opened(Recipe(size=4))
     begun = time.perf_counter()
@@ -292,7 +303,7 @@ def test_after_an_error_in_the_common_computation_only_the_culprit_fails(opened,
     for trial in (0, 2, 3, 4, 5):
         known = dict(curve(events, trial))  # the untrained net may be measured twice
         assert list(known.items()) == expected(trial, 0, 9)
-    assert trainer.slots == 4
+    assert trainer.lanes == 4
 
 
 def test_out_of_memory_halves_the_lanes_and_goes_on(opened, move, curve):

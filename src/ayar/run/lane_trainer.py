@@ -18,6 +18,9 @@ from ayar.run.lanes import Lanes, LaneStep
 from ayar.run.objective import Training
 from ayar.run.trainer import AloneTrainer, Trainer, describe, folder_for
 
+AHEAD = 4
+"""For so many lanes one move waits, for the time that it takes the pool to answer."""
+
 
 def open_trainer(training: Training, *, horizon: int, folder: Path, lanes: int | None = 0) -> Trainer:
     """A ``LaneTrainer`` where that is wanted and possible, else an ``AloneTrainer``.
@@ -77,8 +80,6 @@ class LaneTrainer:
     error in the common computation, each of its trials goes on alone, so that the one to blame fails by itself.
     """
 
-    in_lanes = True
-
     def __init__(
         self, training: Training, lanes: Lanes, alone: AloneTrainer, *, folder: Path, at_most: int | None = None
     ) -> None:
@@ -99,9 +100,14 @@ class LaneTrainer:
         return self._lanes.reasons
 
     @property
-    def slots(self) -> int:
-        """How many moves it can have outstanding: one for each lane."""
+    def lanes(self) -> int:
+        """How many moves it trains together."""
         return max(1, len(self._loaded) + self._lanes.free)
+
+    @property
+    def slots(self) -> int:
+        """How many moves it can have outstanding: those in lanes, and some that wait, so that no lane has to."""
+        return self.lanes + self.lanes // AHEAD
 
     @property
     def busy(self) -> bool:

@@ -128,7 +128,7 @@ class InProcessPool:
     @property
     def lanes(self) -> int | None:
         """How many lanes there are; None where trials train alone."""
-        return self._trainer.slots if self._trainer.in_lanes else None
+        return self._trainer.lanes
 
     @property
     def reasons(self) -> list[str]:

@@ -165,7 +165,7 @@ class WorkerPool(Generic[L]):
     @property
     def lanes(self) -> int | None:
         """How many lanes there are in all workers together; None where trials train alone, or nobody knows yet."""
-        counts = [worker.standing.slots for worker in self._workers if worker.standing.in_lanes]
+        counts = [worker.standing.lanes for worker in self._workers if worker.standing.lanes is not None]
         return sum(counts) if counts else None
 
     @property
@@ -272,8 +272,10 @@ class WorkerPool(Generic[L]):
         if not self._waiting:
             return
         for move in list(self._waiting):
-            candidates = self._holders(move.trial) or [worker for worker in self._workers if worker.ready]
-            roomy = [worker for worker in candidates if worker.free]
+            holders = self._holders(move.trial)
+            candidates = holders or [worker for worker in self._workers if worker.ready]
+            # One with lanes lets it wait there, for a lane is soon free; so nobody waits here for it.
+            roomy = [w for w in candidates if w.free or (holders and w.standing.lanes is not None)]
             if roomy:
                 self._waiting.remove(move)
                 max(roomy, key=lambda worker: worker.free).begin(move)

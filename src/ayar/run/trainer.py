@@ -27,8 +27,8 @@ class Trainer(Protocol):
     """Trains moves in this process, a little further with each call of ``advance``."""
 
     @property
-    def in_lanes(self) -> bool:
-        """Whether it trains moves as lanes."""
+    def lanes(self) -> int | None:
+        """How many moves it trains together as lanes; None where it trains one at a time."""
         ...
 
     @property
@@ -74,7 +74,7 @@ Steps = Iterator[tuple[int, dict[str, float]]]
 class AloneTrainer:
     """Trains one move at a time, and keeps paused trainings alive where that saves work."""
 
-    in_lanes = False
+    lanes = None
     slots = 1
 
     def __init__(

@@ -65,19 +65,19 @@ class Standing:
     Attributes:
         held: The paused trials alive in it.
         slots: How many moves it can have outstanding.
-        in_lanes: Whether it trains them as lanes.
+        lanes: How many it trains together as lanes; None where it trains one at a time.
         reasons: Why it trains alone what was to train in lanes.
     """
 
     held: frozenset[int] = frozenset()
     slots: int = 1
-    in_lanes: bool = False
+    lanes: int | None = None
     reasons: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, trainer: Trainer) -> Self:
         """How the worker of this trainer stands."""
-        return cls(trainer.held, trainer.slots, trainer.in_lanes, tuple(trainer.reasons))
+        return cls(trainer.held, trainer.slots, trainer.lanes, tuple(trainer.reasons))
 
 
 @dataclass(frozen=True, slots=True)
