@@ -8,6 +8,7 @@ import ayar
 from ayar.errors import BudgetError
 from ayar.nets.deep_net import deep_net
 from ayar.nets.tasks import load_task
+from ayar.seeds import Purpose, trial_seed
 from ayar.study import Study
 
 SPACE = ayar.Space(
@@ -143,3 +144,17 @@ def test_a_trial_that_diverges_is_not_asked_to_go_on(doctor, last_step):
     (trial,) = study.trials()
     assert trial.curve.last_step == last_step
     assert trial.state is ayar.State.COMPLETED
+
+
+@pytest.mark.parametrize(("confirm", "expected"), [(0.3, 4), (0.0, 0)])
+def test_lanes_that_the_search_leaves_empty_train_fresh_seeds_of_its_leaders(recipe, confirm, expected, monkeypatch):
+    """The first seed of the confirmation, which is left out here; none where there is to be no confirmation."""
+    monkeypatch.setattr("ayar.tuning.Tuning.confirm", lambda *_: None)
+    study = tuned(recipe, trials=12, workers=0, lanes=6, confirm=confirm)
+    extra = [trial for trial in study.trials() if trial.purpose is Purpose.RERANK]
+    assert len(extra) >= expected
+    assert bool(extra) == (expected > 0)
+    assert {trial.seed for trial in extra} <= {trial_seed(0, Purpose.RERANK, 0)}
+    assert all(trial.curve.last_step == 9 for trial in extra)
+    tried = [trial.config for trial in study.trials() if trial.purpose is Purpose.SEARCH]
+    assert all(trial.config in tried for trial in extra)

@@ -39,6 +39,7 @@ KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains 
 KEPT_BYTES = 20e9  # of those folders together, and no more than is still free on the disk
 KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon thawed
 _LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
+SPARED = 4  # leaders that get a further seed while the search leaves lanes empty
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
 
 
@@ -187,7 +188,8 @@ class Tuning:
                 if not (self.stops and diverges(book.trial(move.trial).curve, self.problem.horizon)):
                     return [move]
                 book.record(Finished(move.trial, ended=True))  # it was about to be stopped
-            return self._taken_over(n) or ask(book, self.searcher, self.problem, n, stops=self.stops)
+            moves = self._taken_over(n) or ask(book, self.searcher, self.problem, n, stops=self.stops)
+            return moves or (self._spare(n) if budget.confirm else [])
 
         def waits() -> bool:
             return any(book.trial(number).purpose is Purpose.SEARCH for number in book.elsewhere)
@@ -222,6 +224,20 @@ class Tuning:
         self.train(seeded, phase="noise")
         share = noise_share(self.book.trials, rounds * workers / budget.share)
         return budget if share is None else replace(budget, confirm=share)
+
+    def _spare(self, n: int) -> list[Move]:
+        """Moves for lanes that the search leaves empty while it waits: a fresh seed for each leader so far.
+
+        It is the first that a confirmation would train, which finds it done.
+        """
+        searching = any(self.book.trial(number).purpose is Purpose.SEARCH for number in self.active)
+        if not self.pool.lanes or not searching:
+            return []
+        seed = trial_seed(self.problem.seed, Purpose.RERANK, 0)
+        with self.book.claiming():
+            leaders = ranked(eligible(self.book.trials, self.problem.constraints))[:SPARED]
+            wanted = [leader.config for leader in leaders if self.book.of(leader.config, seed) is None]
+            return [self.book.start(config, seed, Purpose.RERANK, self.problem.horizon) for config in wanted[:n]]
 
     def confirm(self, plan: Plan) -> None:
         """Re-rank and finalise; see ``ayar.confirmation.confirm``."""
