@@ -6,6 +6,11 @@ For each seed the same command runs twice, with ``--lanes off`` and ``--lanes au
 up to the least validation error that both reached: that is the same error for both, and the time until it was first
 measured is compared. Time counts from the start of the command, so the start of processes and a calibration count, too.
 
+    python benchmarks/lanes_end_to_end.py processor [SEEDS] [SECONDS]
+
+does the same on the clock of the processor, which other programs disturb little: the whole search in one process,
+ledger and searcher included, without the start of the process. ``times_sooner`` then compares the work until the error.
+
 Two spaces: the built-in one of the digits, in which nearly every trial has a shape of its own (1 to 4 layers of 32 to
 512 units, mini-batches of 16 to 256); and one small shape, of which all else is tuned.
 """
@@ -23,6 +28,12 @@ import time
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+
+import ayar
+from ayar.logbook import Logbook
+from ayar.nets.deep_net import default_space
+from ayar.run.events import Measured
+from ayar.run.kernels import widest_kernels
 
 AYAR = Path(sys.executable).with_name("ayar")
 
@@ -96,7 +107,11 @@ def falls(moves: list[tuple], losses: dict[tuple[int, int], float | None], begun
 def paired(seed: int, seconds: float, space: str | None) -> dict[str, object]:
     """The two tunings of one seed, and what they have in common."""
     order = ["off", "auto"] if seed % 2 == 0 else ["auto", "off"]
-    runs = {lanes: tune(seed, seconds, space, lanes) for lanes in order}
+    return compared(seed, {lanes: tune(seed, seconds, space, lanes) for lanes in order})
+
+
+def compared(seed: int, runs: dict[str, dict]) -> dict[str, object]:
+    """When each reached the least error that both reached."""
     common = max(run["falls"][-1][1] for run in runs.values())
     until = {lanes: next(at for at, loss in run["falls"] if loss <= common) for lanes, run in runs.items()}
     return {
@@ -108,6 +123,50 @@ def paired(seed: int, seconds: float, space: str | None) -> dict[str, object]:
         "times_the_epochs": round(runs["auto"]["epochs"] / runs["off"]["epochs"], 2),
         "runs": runs,
     }
+
+
+def searched(seed: int, seconds: float, space: str | None, lanes: str) -> None:
+    """Search in this process for so many of its processor's seconds; print the falling error and the epochs."""
+    task = ayar.load_task("digits", seed=seed)
+    recipe, best, falls_, epochs = ayar.deep_net(task.data), math.inf, [], 0
+    chosen = default_space(task.data) if space is None else ayar.Space.from_toml(space)
+    record, begun = Logbook.record, time.process_time()
+
+    def recorded(book: Logbook, event: object) -> object:
+        nonlocal best, epochs
+        told, passed = record(book, event), time.process_time() - begun
+        if isinstance(event, Measured) and event.step > 0:
+            epochs += 1
+            if event.metrics["valid_error"] < best:
+                best = event.metrics["valid_error"]
+                falls_.append((round(passed, 3), best))
+        if passed > seconds:
+            print(json.dumps({"falls": falls_, "epochs": epochs, "trials": len(book.trials)}), flush=True)
+            os._exit(0)
+        return told
+
+    Logbook.record = recorded
+    with tempfile.TemporaryDirectory() as name:
+        study = ayar.Study(Path(name) / "study.db", space=chosen, minimize="valid_error", seed=seed)
+        study.tune(recipe, minutes=1e4, workers=0, lanes=lanes, confirm=0, progress=False)
+
+
+def by_processor(seeds: int, seconds: float) -> dict[str, object]:
+    """Pairs of searches on the clock of the processor, with the environment that workers have."""
+    result: dict[str, object] = {"clock": "processor", "seconds": seconds, "seeds": seeds}
+    environment = {**widest_kernels(), **os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+    for name, space in SPACES.items():
+        pairs = []
+        for seed in range(seeds):
+            runs = {}
+            for lanes in ("off", "auto"):
+                call = f"import lanes_end_to_end as b; b.searched({seed}, {seconds}, {space!r}, {lanes!r})"
+                command, folder = [sys.executable, "-c", call], Path(__file__).parent
+                done = subprocess.run(command, cwd=folder, env=environment, check=True, capture_output=True)
+                runs[lanes] = json.loads(done.stdout)
+            pairs.append(compared(seed, runs))
+        result[name] = {**summary(pairs), "pairs": pairs}
+    return result
 
 
 def summary(pairs: list[dict]) -> dict[str, object]:
@@ -124,11 +183,15 @@ def summary(pairs: list[dict]) -> dict[str, object]:
 
 
 def main() -> None:
-    seeds, seconds = (int(sys.argv[1]) if len(sys.argv) > 1 else 8), (float(sys.argv[2]) if len(sys.argv) > 2 else 30)
-    result: dict[str, object] = {"command": "ayar tune digits --confirm 0", "seconds": seconds, "seeds": seeds}
-    for name, space in SPACES.items():
-        pairs = [paired(seed, seconds, space) for seed in range(seeds)]
-        result[name] = {**summary(pairs), "pairs": pairs}
+    numbers = [argument for argument in sys.argv[1:] if argument != "processor"]
+    seeds, seconds = (int(numbers[0]) if numbers else 8), (float(numbers[1]) if len(numbers) > 1 else 30)
+    if "processor" in sys.argv:
+        result = by_processor(seeds, seconds)
+    else:
+        result = {"command": "ayar tune digits --confirm 0", "seconds": seconds, "seeds": seeds}
+        for name, space in SPACES.items():
+            pairs = [paired(seed, seconds, space) for seed in range(seeds)]
+            result[name] = {**summary(pairs), "pairs": pairs}
     result["versions"] = {name: version(name) for name in ("ayar", "torch", "numpy", "scikit-learn")}
     result["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps(result, indent=2))
