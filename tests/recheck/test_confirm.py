@@ -130,13 +130,13 @@ def test_a_confirmation_by_too_few_pairs_stays_open():
 @given(st.integers(4, 60), st.floats(0.001, 0.2))
 def test_the_levels_of_the_looks_add_up_to_less_than_the_error(pairs, error):
     looks = looks_at(pairs, error)
-    assert 0.9 * error <= math.fsum(look.level for look in looks) < error
+    assert 0.8 * error < math.fsum(look.level for look in looks) < error
     assert looks[-1].pairs == pairs
     assert all(look.pairs >= 4 for look in looks)
 
 
 def test_few_pairs_have_a_single_look():
-    assert looks_at(7) == (Look(7, pytest.approx(0.045)),)
+    assert looks_at(7) == (Look(7, pytest.approx(0.0425)),)
 
 
 # -- pairs and seeds

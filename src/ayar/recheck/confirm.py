@@ -2,11 +2,10 @@
 
 Screening may pick the best-looking challenger by any means, because it proves nothing: in a world where all are
 equal, the best of six looks half a standard deviation better than it is. The proof is a second, independent
-comparison of that one challenger with the incumbent on fresh common seeds, looked at half-way and at the end. The
-one-sided levels of the two looks add up to less than the error allowed, so false alarms stay below it whatever the
-screening did (Bonferroni over the looks; stopping for futility only lowers it). Nearly all of it is kept for the last
-look, in the spirit of O'Brien & Fleming (1979, "A multiple testing procedure for clinical trials"): that is where
-power comes from. The look half-way is there to stop what is hopeless, or beyond doubt.
+comparison of that one challenger with the incumbent on fresh common seeds. There is one test, at the end; its
+one-sided level is below the error allowed, so false alarms stay below it whatever the screening did. A look half-way
+only stops what is hopeless, which can but lower them. Looks that could also prove a gain early would cost power, and
+five pairs can't see that a challenger scatters to one side.
 
 A gain is the incumbent's loss minus the challenger's on the same seed: above 0, the challenger is better. It is
 minus infinity where the challenger's training failed, and NaN where the incumbent's did. Pairs with a failure are
@@ -48,7 +47,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """One look at the pairs: how many there are by then, and the one-sided level of its test."""
+    """One look at the pairs: how many there are by then, and the one-sided level of its test; 0 proves nothing."""
 
     pairs: int
     level: float
@@ -60,20 +59,19 @@ FUTILE = 0.3  # a t value below this half-way seldom turns into a proof
 ERROR = 0.05  # false alarms allowed; also shared by all challengers where the screening is read as evidence
 _TELLS_SKEWNESS = 7  # pairs; fewer say nothing of it
 _GUARD = 0.035  # of power, which the guard against lopsided gains costs where they are not
-_EARLY_SHARE = 0.02  # of the error, for the look half-way
-_LAST_SHARE = 0.9  # for the last one; the rest is in reserve for lopsided gains, which no guard sees wholly
+_TESTED = 0.85  # of the error; the rest is in reserve for lopsided gains, which no guard sees wholly
 
 
 def looks_at(pairs: int, error: float = ERROR) -> tuple[Look, ...]:
     """The looks of a confirmation by at most ``pairs`` pairs; with fewer than eight there is only the last.
 
     >>> looks_at(11, error=0.5)
-    (Look(pairs=5, level=0.01), Look(pairs=11, level=0.45))
+    (Look(pairs=5, level=0.0), Look(pairs=11, level=0.425))
     """
     early = pairs // 2
     if early < FEWEST_PAIRS:
-        return (Look(pairs, error * _LAST_SHARE),)
-    return Look(early, error * _EARLY_SHARE), Look(pairs, error * _LAST_SHARE)
+        return (Look(pairs, error * _TESTED),)
+    return Look(early, 0.0), Look(pairs, error * _TESTED)
 
 
 def resolution(looks: Sequence[Look]) -> float:
@@ -83,7 +81,7 @@ def resolution(looks: Sequence[Look]) -> float:
     by little.
 
     >>> round(resolution(looks_at(11)), 2)
-    0.87
+    0.88
     """
     from scipy.special import nctdtrinc, stdtrit
 
@@ -188,7 +186,7 @@ def look_at(gains: ArrayLike, level: float) -> Outcome:
         return Outcome.NOT_BETTER
     if len(d) < FEWEST_PAIRS:
         return Outcome.OPEN
-    if p_value(d) <= level and _p_value_of(_lopsided_t(d), len(d)) <= level:
+    if level > 0 and p_value(d) <= level and _p_value_of(_lopsided_t(d), len(d)) <= level:
         return Outcome.BETTER
     hopeless = d.mean() <= 0 if _alike(d) else _t(d) < FUTILE
     return Outcome.NOT_BETTER if hopeless else Outcome.OPEN
