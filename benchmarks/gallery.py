@@ -1,4 +1,4 @@
-"""Train one real net for each verdict and write ``docs/guides/gallery.md`` with its cost curve.
+"""Train one real net for each verdict and write ``docs/guides/gallery.md`` with its cost curve, drawn in ``gallery/``.
 
 Every example is a net on scikit-learn's digits with one thing wrong with it, or nothing.
 ``python benchmarks/gallery.py`` writes the page; ``tests/test_gallery.py`` trains the nets again and holds the page to
@@ -21,9 +21,13 @@ from torch import nn
 from ayar.curves import VERDICTS, diagnose
 from ayar.integrations.torch_signals import TorchSignals
 from ayar.records import Curve, Metric, Verdict
+from ayar.reports.figures import Place
 from ayar.reports.terminal import cost_curve, verdict_lines, verdict_places
+from ayar.reports.verdicts import drawn
 
 PAGE = Path(__file__).parents[1] / "docs" / "guides" / "gallery.md"
+PICTURES = PAGE.with_suffix("")
+BESIDE_VALIDATION = ("overfitting", "underfitting")  # what shows beside the validation loss only
 
 
 @dataclass(frozen=True)
@@ -137,25 +141,50 @@ EXAMPLES: tuple[Example, ...] = (
 HEAD = """# A gallery of cost curves
 
 One real net for each verdict: small nets on 8 by 8 images of digits, with one thing wrong with them, or nothing. The
-picture is the loss on a fixed sample of the training examples (`train_probe`) against the epoch. [Read the
-curves](curves.md) says what each verdict means and what to try. Written by `python benchmarks/gallery.py`.
+pictures are the loss on a fixed sample of the training examples (`train_probe`) against the epoch, as a report and as
+the terminal show it; the place that speaks for a verdict is marked. [Read the curves](curves.md) says what each verdict
+means and what to try. Written by `python benchmarks/gallery.py`.
+"""
+
+STYLE = """
+text { font: 12px system-ui, sans-serif; fill: #777; } .end { text-anchor: end; } .middle { text-anchor: middle; }
+.grid { stroke: #8883; } .axis { stroke: #8886; } .l { fill: none; stroke: #888; stroke-width: 1.4; }
+.l.beside { stroke-dasharray: 2 4; } .l:not(.beside) { stroke: #b5562b; stroke-width: 2; }
+.place { fill: #0b8a7d; opacity: .15; } .bracket { stroke: #0b8a7d; stroke-width: 3; }
+.found { fill: #0b8a7d; font-weight: 600; }
 """
 
 
-def page(examples: Sequence[Example] = EXAMPLES) -> str:
-    """The gallery as Markdown."""
+def picture(example: Example, curve: Curve, said: Sequence[Verdict]) -> str:
+    """The curve as an SVG file of its own, legible on a light and on a dark page."""
+    names = ["train_probe", *(["valid_loss"] if example.verdict in BESIDE_VALIDATION else [])]
+    lines = [tuple(part.tolist() for part in curve.metric(name)) for name in names]
+    shown = sorted(said, key=lambda verdict: verdict.name != example.verdict)  # what the section is about comes first
+    places = [Place(v.name, *v.steps) for v in shown if v.evidence]
+    svg = drawn(lines, places, " and, dashed, ".join(names))
+    head, body = svg.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg"><style>{STYLE}</style>{body}\n'
+
+
+def page(examples: Sequence[Example] = EXAMPLES, folder: Path | None = None) -> str:
+    """The gallery as Markdown; its pictures are written into ``folder``."""
     parts = [HEAD]
     for example in examples:
         curve, said = read(example)
         steps, losses = curve.metric("train_probe")
         curves = {"": (steps.tolist(), losses.tolist())}
-        drawn = cost_curve(curves, width=70, height=8, places=verdict_places(said))
+        text = cost_curve(curves, width=70, height=8, places=verdict_places(said))
+        name = f"{example.verdict.replace(' ', '_')}.svg"
+        if folder is not None:
+            (folder / name).write_text(picture(example, curve, said), encoding="utf-8")
         parts.append(f"## {example.verdict[:1].upper()}{example.verdict[1:]}\n")
         parts.append(f"{example.how} In short: {VERDICTS[example.verdict]}.\n")
-        parts.append(f"```text\n{drawn}\n\n{verdict_lines(said).rstrip()}\n```\n")
+        parts.append(f"![The cost curve: {example.verdict}](gallery/{name})\n")
+        parts.append(f"```text\n{text}\n\n{verdict_lines(said).rstrip()}\n```\n")
     return "\n".join(parts)
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    PAGE.write_text(page(), encoding="utf-8")
+    PICTURES.mkdir(exist_ok=True)
+    PAGE.write_text(page(folder=PICTURES), encoding="utf-8")

@@ -23,6 +23,15 @@ def test_the_page_has_one_section_for_each_verdict():
     assert [example.verdict for example in gallery.EXAMPLES] == list(VERDICTS)
 
 
+def test_each_verdict_has_its_picture():
+    shown = re.findall(r"\]\(gallery/(.*?)\)", gallery.PAGE.read_text(encoding="utf-8"))
+
+    assert sorted(shown) == sorted(path.name for path in gallery.PICTURES.iterdir())
+    assert len(shown) == len(VERDICTS)
+    marked = [name for name in shown if 'class="place"' in (gallery.PICTURES / name).read_text(encoding="utf-8")]
+    assert set(shown) - set(marked) == {"no_clear_fault.svg"}
+
+
 @pytest.mark.parametrize("example", gallery.EXAMPLES, ids=lambda example: example.verdict)
 def test_each_net_gets_the_verdict_it_is_shown_for(example):
     _, said = gallery.read(example)

@@ -19,6 +19,7 @@ import numpy as np
 
 from ayar.confirmation import Plan, plan_confirmation
 from ayar.curves.advice import ROLES, advise
+from ayar.curves.schedules import rate_left
 from ayar.curves.tested import Outcome, hit_rates
 from ayar.curves.verdict import diagnose
 from ayar.errors import (
@@ -366,7 +367,16 @@ class Study:
             raise NotInLedger(f"Study {self.name!r} has no trial {trial}; it has {len(everyone)}, counted from 0.")
         siblings = [t.curve for t in everyone if t.purpose in SEARCH_DATA]
         chosen = [t for t in everyone if trial in (None, t.id) and t.curve.trained]
-        return {t.id: diagnose(t.curve, siblings=siblings, horizon=self.horizon, n_classes=n_classes) for t in chosen}
+        return {
+            t.id: diagnose(
+                t.curve,
+                siblings=siblings,
+                horizon=self.horizon,
+                learning_rate_late=rate_left(t.config, t.curve.last_step, self.horizon),
+                n_classes=n_classes,
+            )
+            for t in chosen
+        }
 
     def notes(self, kind: str | None = None) -> list[Note]:
         """What was written beside the trials, oldest first: plans, test openings, fingerprints."""

@@ -23,6 +23,10 @@ def test_a_loss_that_climbs_above_its_start_is_stopped_after_a_few_measurements(
     assert diverges(curve(RISING), horizon=40).name == "diverging"
 
 
+def test_a_loss_that_jumps_about_high_above_its_start_is_stopped_too():
+    assert diverges(curve([1.08, 5.76, 5.91, 15.75, 36.0, 12.78, 57.39, 33.99]), horizon=40)
+
+
 @pytest.mark.parametrize(
     "losses",
     [

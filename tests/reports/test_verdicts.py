@@ -9,6 +9,7 @@ from ayar.curves import diagnose
 from ayar.records import Curve, Measurement, Trial
 from ayar.reports import figures
 from ayar.reports.page import render
+from ayar.reports.sentences import summary
 from ayar.reports.tables import Story
 from ayar.reports.verdicts import drawn, readings
 
@@ -51,6 +52,11 @@ def test_the_place_on_the_curve_is_marked_and_named():
 def test_what_to_try_stands_beside_it():
     (reading,) = readings(told(trial(0, SLOW)))
     assert reading.moves == ["Try learning_rate = 0.1: Steps are too short: take steps 10 times longer."]
+
+
+def test_trials_that_were_stopped_early_are_counted():
+    story = told(trial(0, WILD[:12]), trial(1, WILD), trial(2, SLOW[:12]))
+    assert summary(story) == "3 trials (3 completed; 1 stopped early) · 62 steps · 65 s of training"
 
 
 def test_overfitting_is_shown_beside_the_validation_loss():

@@ -20,14 +20,17 @@ FEWEST = 7
 """Measurements, the untrained net among them, before anything is said."""
 
 ABOVE_NOISE = 4.0
-"""The loss lies above its start by more than so many times the scatter of neighbouring points."""
+"""The loss lies above its start by more than so many times the scatter of neighbouring points; or"""
+
+ABOVE_START = 1.5
+"""a loss that cannot be negative is more than so many times its start."""
 
 
 def diverges(curve: Curve, horizon: int | None = None) -> Verdict | None:
     """The verdict that a training is diverging, where the last measurements all show it clearly; else None.
 
     A pure function of the curve, so a search that stops by it goes on from its ledger with the same moves. How often
-    it was right on recorded trainings stands in ``benchmarks/results/doctor_in_search.md``.
+    it was right on recorded trainings stands in ``benchmarks/results/doctor_in_search.json``.
     """
     if len(curve) < FEWEST or not _lies_above_its_start(curve):
         return None
@@ -44,4 +47,5 @@ def _lies_above_its_start(curve: Curve) -> bool:
     values = curve.metric(metric)[1]
     moves = np.diff(values)
     scatter = 1.4826 * float(np.median(np.abs(moves - np.median(moves)))) / 2**0.5
-    return bool(values[-PATIENCE:].min() > values[0] + ABOVE_NOISE * scatter)
+    start, least = float(values[0]), float(values[-PATIENCE:].min())
+    return least > start + ABOVE_NOISE * scatter or (values.min() >= 0 and least > ABOVE_START * start)

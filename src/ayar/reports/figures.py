@@ -129,7 +129,7 @@ def marked_curve(lines: Sequence[Line], places: Sequence[Place], x: Scale, y: Sc
     for position, place in enumerate(places):
         start, stop = (frame.x(x.clipped(end)) for end in (place.first, place.last))
         start, stop = (start, stop) if stop - start > 4 else (start - 2, start + 2)
-        row, fits = 34 + rows * position, start + 7 * len(place.name) < frame.width
+        row, fits = 34 + rows * position, start + 7.6 * len(place.name) < frame.width
         if position == 0:
             body.insert(0, _tag("rect", x=start, y=row, width=stop - start, height=frame.y(0) - row, css="place"))
         body.append(_tag("line", x1=start, x2=stop, y1=row, y2=row, css="bracket"))

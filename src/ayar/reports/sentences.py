@@ -17,10 +17,20 @@ _MOST_TIES = 6
 def summary(story: Story) -> str:
     """How much was trained: trials by state, steps and time."""
     states = ", ".join(f"{count:,} {state.value}" for state, count in story.states.items())
+    if stopped := sum(stopped_early(story, trial) for trial in story.searched):
+        states += f"; {stopped:,} stopped early"
     parts = [words.plural(len(story.trials), "trial") + (f" ({states})" if states else "")]
     if story.trials:
         parts += [words.plural(story.steps, "step"), f"{words.duration(story.cost_s)} of training"]
     return " · ".join(parts)
+
+
+def stopped_early(story: Story, trial: Trial) -> bool:
+    """Whether the search ended a trial before its last step because its curve diverged."""
+    whole = trial.config.get("iterations", story.horizon)
+    last_step = min(whole, story.horizon) if isinstance(whole, int) else story.horizon
+    has_ended = trial.state is State.COMPLETED and trial.curve.last_step < last_step
+    return has_ended and story.headline(trial) == "diverging"
 
 
 def certainty(story: Story, score: Score) -> str:

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from ayar.curves.advice import advise
+from ayar.curves.schedules import rate_left
 from ayar.curves.verdict import diagnose
 from ayar.errors import BudgetError
 from ayar.records import Configuration, Trial
@@ -93,7 +94,12 @@ def moves(problem: Problem, history: Sequence[Trial]) -> Iterator[Configuration]
     siblings = [trial.curve for trial in best]
     asked = []
     for trial in best[:LEADERS]:
-        verdicts = diagnose(trial.curve, siblings=siblings, horizon=problem.horizon)
+        verdicts = diagnose(
+            trial.curve,
+            siblings=siblings,
+            horizon=problem.horizon,
+            learning_rate_late=rate_left(trial.config, trial.curve.last_step, problem.horizon),
+        )
         advised = advise(verdicts, trial.config, problem.space)
         asked.append([trial.config | move.changes for move in advised if move.changes])
     for place in range(max(map(len, asked), default=0)):
