@@ -23,7 +23,7 @@ from ayar.confirmation import (
     training_cost_s,
 )
 from ayar.curves.stopping import diverges
-from ayar.errors import BudgetError, ClaimLost, ObjectiveError
+from ayar.errors import BudgetError, ClaimLost, LedgerError, ObjectiveError
 from ayar.goals import eligible
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
@@ -373,6 +373,12 @@ class Tuning:
         """
         if not isinstance(event, Measured):
             self._over(event.trial)
+        if isinstance(event, Failed) and event.full_disk:
+            self.book.record(Finished(event.trial, ended=False))
+            raise LedgerError(
+                f"Trial {event.trial} can't go on: {event.error.splitlines()[0]}. Make room under {self.folder}, and "
+                "run the same command again: it goes on from here."
+            )
         lost = isinstance(event, Failed) and event.chances > 0
         if event.trial in self._stopped and (lost or isinstance(event, Finished)):
             event = Finished(event.trial, ended=True)

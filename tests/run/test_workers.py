@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from ayar.errors import BudgetError
+from ayar.errors import BudgetError, LedgerError
 from ayar.records import State
 from ayar.run.events import Failed, Finished, Measured
 from ayar.run.local import open_pool
@@ -72,8 +72,8 @@ def holding(config, seed):
     held = []
     for step in range(1, 10):
         if step >= config.get("from", 99):
-            held.append(bytearray(400_000_000))
             print("holding", step)
+            held.append(bytearray(400_000_000))
             time.sleep(3)
         yield {"loss": 1 / step, "pid": os.getpid()}
 
@@ -203,3 +203,23 @@ def test_a_training_that_its_machine_took_down_is_retried(tmp_path, signal_, tim
         assert [(t.config["x"], t.state, t.waste_s) for t in again.trials()] == [
             (t.config["x"], t.state, t.waste_s) for t in by_x.values()
         ]
+
+
+def test_a_full_disk_is_no_trials_fault(tmp_path):
+    """The tuning stops and says so; the trial goes on once there is room."""
+    full = tmp_path / "full"
+    full.touch()
+
+    def train(config, seed, folder):
+        for step in range(1, 4):
+            if full.exists() and step == 2:
+                raise OSError(28, "No space left on device", str(folder / "weights"))
+            yield {"step": step, "loss": 1 / step}
+
+    with Study(tmp_path / "s.db", space=Space(x=Choice(0, 1)), minimize="loss", horizon=3, searcher="grid") as study:
+        with pytest.raises(LedgerError, match=r"No space left on device.*Make room under"):
+            study.tune(train, confirm=0, progress=False)
+        assert {t.state for t in study.trials()} <= {State.PAUSED, State.RUNNING}
+        full.unlink()
+        study.tune(train, confirm=0, progress=False)
+        assert [t.curve.last_step for t in study.trials()] == [3, 3]

@@ -60,6 +60,7 @@ class Failed:
         chances: How many times in a row the same step may be tried again: its worker was killed from outside, or its
             machine is lost. 0 where the training itself is to blame.
         contract: The objective broke its contract, so other configurations will fail alike.
+        full_disk: There is no room left on the disk: nothing can be trained here now, and the trial can go on later.
     """
 
     trial: int
@@ -67,6 +68,7 @@ class Failed:
     waste_s: float
     chances: int = 0
     contract: bool = False
+    full_disk: bool = False
 
 
 Event = Measured | Finished | Failed

@@ -16,7 +16,7 @@ from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.lanes import Lanes, LaneStep
 from ayar.run.objective import Training
-from ayar.run.trainer import AloneTrainer, Trainer, describe, folder_for
+from ayar.run.trainer import AloneTrainer, Trainer, describe, failed, folder_for
 
 AHEAD = 4
 """For so many lanes one move waits, for the time that it takes the pool to answer."""
@@ -180,7 +180,7 @@ class LaneTrainer:
                     move.trial, copy.deepcopy(move.config), move.seed, folder, move.start_step, move.stop_step
                 )
             except Exception as error:  # noqa: BLE001 - building may run the user's code
-                events.append(_failed(move.trial, error, 0.0))
+                events.append(failed(move.trial, error, 0.0))
             else:
                 self._loaded[move.trial] = _Lane(move, stop, move.start_step)
         return events
@@ -202,7 +202,7 @@ class LaneTrainer:
             try:
                 _, metrics = self._training.read(given)
             except ObjectiveError as error:
-                yield from self._unload(trial, _failed(trial, error, lane.cost_s))
+                yield from self._unload(trial, failed(trial, error, lane.cost_s))
             else:
                 yield Measured(trial, step, shares[trial], metrics)
                 lane.step, lane.cost_s = step, 0.0
@@ -217,7 +217,7 @@ class LaneTrainer:
         try:
             self._lanes.unload(trial)
         except Exception as error:  # noqa: BLE001 - a full disk must not end the others
-            yield _failed(trial, error, lane.cost_s)
+            yield failed(trial, error, lane.cost_s)
         else:
             yield end
 
@@ -242,7 +242,3 @@ class LaneTrainer:
         if not self._alone.busy:
             self._alone.begin(self._suspects.popleft())
         return self._alone.advance()
-
-
-def _failed(trial: int, error: BaseException, waste_s: float) -> Failed:
-    return Failed(trial, describe(error), waste_s, contract=isinstance(error, ObjectiveError))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import shutil
 import time
@@ -156,8 +157,7 @@ class AloneTrainer:
             else:
                 _close(steps)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a training does, the pool goes on
-            waste_s = time.perf_counter() - asked
-            yield Failed(move.trial, describe(error), waste_s, contract=isinstance(error, ObjectiveError))
+            yield failed(move.trial, error, time.perf_counter() - asked)
         else:
             yield Finished(move.trial, ended)
 
@@ -193,6 +193,12 @@ def folder_for(move: Move, folder: Path) -> Path:
         shutil.rmtree(own, ignore_errors=True)
     own.mkdir(parents=True, exist_ok=True)
     return own
+
+
+def failed(trial: int, error: BaseException, waste_s: float) -> Failed:
+    """That a training ended with an error."""
+    full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+    return Failed(trial, describe(error), waste_s, contract=isinstance(error, ObjectiveError), full_disk=full)
 
 
 def describe(error: BaseException) -> str:
