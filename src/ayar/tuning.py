@@ -373,8 +373,7 @@ class Tuning:
         """
         if not isinstance(event, Measured):
             self._over(event.trial)
-        if isinstance(event, Failed) and event.full_disk:
-            self.book.record(Finished(event.trial, ended=False))
+        if isinstance(event, Failed) and event.full_disk:  # its move stays outstanding
             raise LedgerError(
                 f"Trial {event.trial} can't go on: {event.error.splitlines()[0]}. Make room under {self.folder}, and "
                 "run the same command again: it goes on from here."
