@@ -373,11 +373,8 @@ class Tuning:
         """
         if not isinstance(event, Measured):
             self._over(event.trial)
-        if isinstance(event, Failed) and event.full_disk:  # its move stays outstanding
-            raise LedgerError(
-                f"Trial {event.trial} can't go on: {event.error.splitlines()[0]}. Make room under {self.folder}, and "
-                "run the same command again: it goes on from here."
-            )
+        if isinstance(event, Failed) and event.full_disk:
+            return event  # its move stays outstanding
         lost = isinstance(event, Failed) and event.chances > 0
         if event.trial in self._stopped and (lost or isinstance(event, Finished)):
             event = Finished(event.trial, ended=True)
@@ -407,6 +404,11 @@ class Tuning:
 
     def _refuse_hopeless(self, failure: Failed) -> None:
         """Stop where the training itself is broken: other configurations would only fail alike."""
+        if failure.full_disk:
+            raise LedgerError(
+                f"Trial {failure.trial} can't go on: {failure.error.splitlines()[0]}. Make room under {self.folder}, and "
+                "run the same command again: it goes on from here."
+            )
         trials = self.book.trials
         all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve.trained for t in trials)
         if failure.contract or all_failed:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from ayar.search.base import Problem, Proposal
 from ayar.search.fresh import allowed, golden_order, propose_fresh, searched
 from ayar.search.random_search import Random
 
+_BLOCK = 64
 _MOST_DIMENSIONS = 21201  # as far as the direction numbers of Joe & Kuo (2008) go
 
 
@@ -41,15 +43,16 @@ class QuasiRandom:
 
 
 def _sobol(dimensions: int, seed: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    """The points of these numbers, which rise by at most one; each of shape ``(dimensions,)``."""
+    """The points of these numbers, each of shape ``(dimensions,)``."""
+    return [_block(dimensions, seed, number // _BLOCK)[number % _BLOCK] for number in numbers]
+
+
+@lru_cache(maxsize=16)
+def _block(dimensions: int, seed: int, number: int) -> np.ndarray:
+    """So many points in a row, shape ``(_BLOCK, dimensions)``: making the sequence costs more than going through it."""
     from scipy.stats import qmc
 
     engine = qmc.Sobol(dimensions, scramble=True, seed=seed)
-    points: list[np.ndarray] = []
-    for number in numbers:
-        if number >= engine.num_generated:
-            if number > engine.num_generated:  # forward by none would fail
-                engine.fast_forward(number - engine.num_generated)
-            point = engine.random()[0]
-        points.append(point)
-    return points
+    if number:  # forward by none would fail
+        engine.fast_forward(number * _BLOCK)
+    return np.asarray(engine.random(_BLOCK))
