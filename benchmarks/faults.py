@@ -123,16 +123,17 @@ class Storm:
                 "FAKETIME_DONT_FAKE_MONOTONIC": "1",  # a step of the wall clock leaves the monotonic one alone
             }
 
-    def rage(self, kills: int) -> None:
-        """Until the study is done, with so many kills at most."""
+    def rage(self, kills: int, pace_s: float, until: float) -> None:
+        """Until the study is done, with so many kills at most, one about every ``pace_s``, none after ``until``."""
         kinds = ["kill worker"] * 70 + ["kill main"] * 25 + ["stop"] * 4 + ["clock jump"] * 4 + ["full disk"] * 2
         while True:
             with (self.folder / "errors").open("ab") as errors:
                 main = subprocess.Popen(self.words, env=self.environment, stderr=errors, start_new_session=True)
             while main.poll() is None:
                 with suppress(subprocess.TimeoutExpired):
-                    main.wait(self.rng.uniform(0.1, 1.0))
-                if self.counts["kill worker"] + self.counts["kill main"] < kills and main.poll() is None:
+                    main.wait(self.rng.uniform(0, 2 * pace_s))
+                done = self.counts["kill worker"] + self.counts["kill main"]
+                if done < kills and time.monotonic() < until and main.poll() is None:
                     self.hit(self.rng.choice(kinds), main)
             if main.returncode == 0:
                 return
@@ -200,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--kills", type=int, default=500)
     parser.add_argument("--trials", type=int, default=60)
+    parser.add_argument("--minutes", type=float, default=60, help="start no fault after so many")
     parser.add_argument("--study", type=Path)
     parser.add_argument("--seed", type=int)
     parser.add_argument("--acknowledged", type=Path)
@@ -208,10 +210,22 @@ def main() -> None:
         study(args.study, args.seed, args.trials, args.acknowledged)
         return
     with tempfile.TemporaryDirectory(prefix="faults-") as name:
-        print(json.dumps(storms(Path(name), args.kills, args.trials), indent=2))
+        print(json.dumps(storms(Path(name), args.kills, args.trials, args.minutes), indent=2))
 
 
-def storms(here: Path, kills: int, trials: int) -> dict:
+def seconds_to_start(words: list[str], acknowledged: Path) -> float:
+    """Run the calm study; gives how long it took to its first measurement. On a busy machine that is much."""
+    begun = time.monotonic()
+    main = subprocess.Popen(words)
+    while not acknowledged.exists() or not acknowledged.stat().st_size:
+        time.sleep(0.02)
+    took_s = time.monotonic() - begun
+    if main.wait():
+        raise RuntimeError("the calm study failed")
+    return took_s
+
+
+def storms(here: Path, kills: int, trials: int, minutes: float) -> dict:
     """Studies, each undisturbed and in a storm, until there were enough kills."""
     import numpy as np
     from sklearn.datasets import load_digits
@@ -226,8 +240,9 @@ def storms(here: Path, kills: int, trials: int) -> dict:
     ).returncode
     totals: Counter[str] = Counter()
     studies, seed, begun = [], 0, time.monotonic()
+    until = begun + 60 * minutes
     try:
-        while totals["kill worker"] + totals["kill main"] < kills:
+        while totals["kill worker"] + totals["kill main"] < kills and time.monotonic() < until:
 
             def words(store: Path, seed: int = seed) -> list[str]:
                 told = [
@@ -243,15 +258,16 @@ def storms(here: Path, kills: int, trials: int) -> dict:
                 return [sys.executable, __file__, *map(str, told)]
 
             calm, stormy = here / f"calm-{seed}.db", disk / f"stormy-{seed}.db"
-            subprocess.run(words(calm), check=True)
+            pace_s = 0.75 * seconds_to_start(words(calm), here / f"told-{calm.name}")
             storm = Storm(words(stormy), here, disk if mounted else None, random.Random(seed))
-            storm.rage(kills - totals["kill worker"] - totals["kill main"])
+            storm.rage(kills - totals["kill worker"] - totals["kill main"], pace_s, until)
             before, after = facts(calm), facts(stormy)
             totals += storm.counts
             lost = missing(here / f"told-{stormy.name}", after["curves"])
             studies.append(
                 {
                     "seed": seed,
+                    "mean seconds between faults": round(pace_s, 2),
                     "faults": dict(storm.counts),
                     "trials": len(after["curves"]),
                     "measurements": sum(len(curve) for *_, curve in after["curves"]),
@@ -277,6 +293,7 @@ def storms(here: Path, kills: int, trials: int) -> dict:
         "clock": "libfaketime, jumps of up to 40 hours" if FAKETIME.exists() else "left out: libfaketime is missing",
         "studies": studies,
         "minutes": round((time.monotonic() - begun) / 60, 1),
+        "load_1min": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),
         "ayar": version("ayar"),
         "machine": f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores",

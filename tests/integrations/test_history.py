@@ -1,9 +1,11 @@
 """What other tools recorded becomes a study of Ayar, on which everything else works."""
 
 import json
+import sqlite3
 import subprocess
 import sys
 import textwrap
+from contextlib import closing
 
 import pytest
 
@@ -329,3 +331,36 @@ def test_a_ledger_is_not_imported_into_another(tmp_path, capsys):
 
 def guessed_space():
     return History("x", [Past({"lr": 0.1}, []), Past({"lr": 0.2}, [])]).space()
+
+
+MLFLOW_SQL = """
+    CREATE TABLE experiments (experiment_id INTEGER PRIMARY KEY, name TEXT, lifecycle_stage TEXT);
+    CREATE TABLE runs (run_uuid TEXT PRIMARY KEY, status TEXT, start_time BIGINT, lifecycle_stage TEXT,
+                       experiment_id INTEGER);
+    CREATE TABLE params (key TEXT, value TEXT, run_uuid TEXT);
+    CREATE TABLE metrics (key TEXT, value FLOAT, timestamp BIGINT, run_uuid TEXT, step BIGINT, is_nan BOOLEAN);
+    INSERT INTO experiments VALUES (0, 'Default', 'active'), (1, 'digits', 'active');
+    INSERT INTO runs VALUES ('a', 'FINISHED', 1000, 'active', 1), ('b', 'FAILED', 3000, 'active', 1),
+                            ('c', 'FINISHED', 5000, 'deleted', 1);
+    INSERT INTO params VALUES ('lr', '0.1', 'a'), ('net/units', '16', 'a'), ('lr', '1e-3', 'b'),
+                              ('net/units', '8', 'b');
+    INSERT INTO metrics VALUES ('error', 0.5, 1500, 'a', 1, 0), ('error', 0.25, 2000, 'a', 2, 0),
+                               ('error', 0, 3500, 'b', 1, 1);
+"""
+
+
+def test_the_sqlite_file_of_mlflow_is_read(tmp_path, capsys):
+    """The columns that are read, as MLflow 3.13 writes them."""
+    path, store = tmp_path / "mlflow.db", tmp_path / "study.db"
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(MLFLOW_SQL)
+    assert kind_of(path) == "mlflow"
+    assert imported(path, store, "--minimize", "error") == 0
+    assert "study 'digits' with 2 trials" in capsys.readouterr().out
+    with Study(store) as study:
+        first, second = study.trials()
+        assert first.config == {"lr": 0.1, "net_units": 16}
+        assert [(m.step, m.loss, m.cost_s) for m in first.curve] == [(1, 0.5, 0.5), (2, 0.25, 0.5)]
+        assert (second.state, second.error) == (State.FAILED, "failed in MLflow")
+    with pytest.raises(NotInLedger, match="holds these experiments with runs: 'digits'"):
+        mlflow.read(path, "cats")

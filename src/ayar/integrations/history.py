@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -131,10 +132,14 @@ def condition(name: str, configs: Sequence[Configuration], known: Mapping[str, A
 
 
 def scalars(given: Mapping[str, Any], prefix: str = "") -> Configuration:
-    """Nested hyperparameters as a flat configuration: ``{"optimizer": {"lr": 1}}`` has ``optimizer_lr``."""
+    """Nested hyperparameters as a flat configuration, under names that a space can have.
+
+    >>> scalars({"optimizer": {"lr": 1}, "net/units": 8})
+    {'optimizer_lr': 1, 'net_units': 8}
+    """
     flat: Configuration = {}
     for key, value in given.items():
-        name = f"{prefix}{key}"
+        name = re.sub(r"\W|^(?=\d)", "_", f"{prefix}{key}", flags=re.ASCII)
         if isinstance(value, Mapping):
             flat |= scalars(value, f"{name}_")
         elif isinstance(value, str | bool | int) or (isinstance(value, float) and math.isfinite(value)):

@@ -48,9 +48,11 @@ def _kind_of_sqlite(path: Path) -> str:
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if "trial_params" in tables:
         return "optuna"
+    if {"experiments", "runs", "metrics"} <= tables:
+        return "mlflow"
     if "ayar_migrations" in tables:
         raise LedgerError(f"{path} is a ledger already: use it as it is, or copy the file.")
-    raise LedgerError(f"{path} is an SQLite file, but neither Ayar nor Optuna wrote it.")
+    raise LedgerError(f"{path} is an SQLite file, but neither Ayar, Optuna nor MLflow wrote it.")
 
 
 def read(path: Path, kind: str, *, name: str | None = None, names: Sequence[str] = ()) -> History:
