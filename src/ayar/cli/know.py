@@ -44,8 +44,8 @@ def explain(args: argparse.Namespace) -> None:
 def import_(args: argparse.Namespace) -> None:
     """Read a study into a ledger: one that ``export --what study`` wrote, or one of another tool.
 
-    Optuna (SQLite or journal file), Ray Tune (result folder), MLflow (SQLite file or folder) and W&B (CSV or JSON export) are
-    told apart by what the path holds. The space is what the tool recorded, or the ranges that were used.
+    Optuna (SQLite or journal file), Ray Tune (result folder), MLflow (SQLite file or folder) and W&B (CSV or JSON
+    export) are told apart by what the path holds. The space is what the tool recorded, or the ranges that were used.
 
     Example: ayar import digits.jsonl copy.db
     Example: ayar import optuna.db study.db
