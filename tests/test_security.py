@@ -55,12 +55,14 @@ def test_no_reader_that_could_run_code_is_used():
 def test_sql_is_never_put_together_from_values():
     """SQLAlchemy's ``text`` and a driver's ``execute`` get fixed texts; values are bound.
 
-    The schema's migrations put fixed names of columns together.
+    Statements about tables, not their rows, may name a table or a column of the schema.
     """
-    for path in (path for path in FILES if path.name != "schema.py"):
+    for path in FILES:
         for name, call in calls(path):
             if name.split(".")[-1] in ("execute", "executemany", "text", "exec_driver_sql") and call.args:
-                assert not isinstance(call.args[0], ast.JoinedStr | ast.BinOp), f"{path}: {ast.unparse(call)}"
+                made = call.args[0]
+                about_tables = ast.unparse(made).lstrip("f'\"").startswith(("ALTER TABLE ", "VACUUM ", "PRAGMA "))
+                assert about_tables or not isinstance(made, ast.JoinedStr | ast.BinOp), f"{path}: {ast.unparse(call)}"
 
 
 class Bomb:
