@@ -259,7 +259,7 @@ def storms(here: Path, kills: int, trials: int, minutes: float) -> dict:
                 return [sys.executable, __file__, *map(str, told)]
 
             calm, stormy = here / f"calm-{seed}.db", disk / f"stormy-{seed}.db"
-            pace_s = 0.75 * seconds_to_start(words(calm), here / f"told-{calm.name}")
+            pace_s = min(0.3 * seconds_to_start(words(calm), here / f"told-{calm.name}"), 1.8)
             storm = Storm(words(stormy), here, disk if mounted else None, random.Random(seed))
             storm.rage(kills - totals["kill worker"] - totals["kill main"], pace_s, until)
             before, after = facts(calm), facts(stormy)
