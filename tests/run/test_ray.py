@@ -65,7 +65,6 @@ def test_moves_are_trained_paused_and_continued_where_they_are_held(kill_node, m
     assert curve(events, 0) == [(step, 1 / step) for step in range(1, 7)]
     measured = [event for event in events if isinstance(event, Measured)]
     assert len({(event.trial, event.metrics["pid"]) for event in measured if event.trial < 2}) == 2
-    assert len({event.metrics["pid"] for event in measured if event.trial < 2}) == 2
     assert {event.metrics["threads"] for event in measured} == {1}
     assert events[-1] == Finished(2, ended=False)
     assert curve(events, 2)[-1][0] < 6
