@@ -406,8 +406,8 @@ class Tuning:
         """Stop where the training itself is broken: other configurations would only fail alike."""
         if failure.full_disk:
             raise LedgerError(
-                f"Trial {failure.trial} can't go on: {failure.error.splitlines()[0]}. Make room under {self.folder}, and "
-                "run the same command again: it goes on from here."
+                f"Trial {failure.trial} can't go on: {failure.error.splitlines()[0]}. Make room under {self.folder}, "
+                "and run the same command again: it goes on from here."
             )
         trials = self.book.trials
         all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve.trained for t in trials)
