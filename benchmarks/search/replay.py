@@ -1,20 +1,23 @@
 """One search on one task: the searcher's contract on one side, a recorded table on the other.
 
 The unit is one configuration advanced by one recorded step; a run that cannot be continued costs its whole length.
-Budgets are counted in full runs: a full run is as many units as the task has steps.
+Budgets are counted in full runs: a full run is as many units as the task has steps. Any number of workers is
+simulated: each trains one slice at a time and takes as many seconds as were recorded, or one for each step.
 """
 
 from __future__ import annotations
 
+import heapq
 import time
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 from tables import Replay
 
-from ayar.records import Trial
-from ayar.search import Proposal, Searcher
+from ayar.records import Move, Trial
+from ayar.search import Proposal
 from ayar.search.history import FACTS, History, column
 from ayar.seeds import Purpose, trial_seed
 
@@ -28,54 +31,68 @@ class Run:
 
     Attributes:
         regrets: Regret of the recommendation at each checkpoint; 1 before there is any.
+        seconds: Simulated seconds that had passed by then.
         thinking_s: Seconds that each call of the searcher took.
     """
 
     regrets: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
     thinking_s: list[float] = field(default_factory=list)
 
 
-def search(replay: Replay, searcher: Searcher, full_runs: float) -> Run:
+def search(replay: Replay, searcher: Any, full_runs: float, workers: int = 1) -> Run:
     """Search one task until the budget is spent or nothing is left to train."""
-    run, history, spent = Run(), History(), 0.0
-    for trial, units in _moves(replay, searcher, history, run):
-        spent += units / replay.problem.horizon
-        # A move that ends beyond a checkpoint was not finished there.
-        while len(run.regrets) < len(CHECKPOINTS) and CHECKPOINTS[len(run.regrets)] < spent - 1e-9:
-            run.regrets.append(_regret(replay, history))
-        if spent >= full_runs:
+    run, history, spent, now = Run(), History(), 0.0, 0.0
+    under_way: list[tuple[float, int, int, Trial]] = []  # end, order, units, the trial as it is then
+    order = 0
+
+    def note(passed: Callable[[float], bool]) -> None:
+        while len(run.regrets) < len(CHECKPOINTS) and passed(CHECKPOINTS[len(run.regrets)]):
+            run.regrets.append(_regret(replay, searcher, history))
+            run.seconds.append(now)
+
+    while spent < full_runs:
+        while len(under_way) < workers:
+            start = time.perf_counter()
+            proposals = searcher.propose(replay.problem, history, 1)
+            run.thinking_s.append(time.perf_counter() - start)
+            if not proposals:
+                break
+            before, after, units, seconds = _begun(replay, history, proposals[0])
+            history.put(before)
+            heapq.heappush(under_way, (now + seconds, order, units, after))
+            order += 1
+        if not under_way:
             break
+        end, _, units, trial = heapq.heappop(under_way)
+        spent += units / replay.problem.horizon
+        reached = spent - 1e-9
+        note(lambda budget: budget < reached)  # a move that ends beyond a checkpoint was not finished there
+        now = end
         history.put(trial)
-    run.regrets += [_regret(replay, history)] * (len(CHECKPOINTS) - len(run.regrets))
+    note(lambda _: True)
     return run
 
 
-def _moves(replay: Replay, searcher: Searcher, history: History, run: Run) -> Iterator[tuple[Trial, int]]:
-    """Trials as their moves leave them, with the units each move cost."""
-    while True:
-        start = time.perf_counter()
-        proposals = searcher.propose(replay.problem, history, 1)
-        run.thinking_s.append(time.perf_counter() - start)
-        if not proposals:
-            return
-        yield _answer(replay, history, proposals[0])
-
-
-def _answer(replay: Replay, history: Sequence[Trial], proposal: Proposal) -> tuple[Trial, int]:
+def _begun(replay: Replay, history: History, proposal: Proposal) -> tuple[Trial, Trial, int, float]:
+    """The trial while its slice is trained and after that, the units that it costs, and its seconds."""
     number = len(history) if proposal.trial is None else proposal.trial
     fresh = Trial(number, proposal.config, trial_seed(replay.problem.seed, Purpose.SEARCH, number))
-    before = fresh if proposal.trial is None else history[number]
-    start = before.curve.last_step
-    news, ended = replay.train(replay.row(proposal.config), start, proposal.stop_step)
-    curve = before.curve.extended(news)
-    after = Trial(number, before.config, before.seed, curve=curve, target_step=proposal.stop_step, ended=ended)
-    stands_at = proposal.stop_step if not ended or curve.last_step == start else curve.last_step
-    return after, max(stands_at - start, 1)
+    trial = fresh if proposal.trial is None else history[number]
+    move = Move(number, trial.config, trial.seed, trial.curve.last_step, proposal.stop_step)
+    row = replay.row(proposal.config)
+    news, ended = replay.train(row, move.start_step, move.stop_step)
+    curve = trial.curve.extended(news)
+    stands_at = max(move.stop_step, curve.last_step) if not ended or not news else curve.last_step
+    after = replace(trial, curve=curve, target_step=curve.last_step, ended=ended)
+    seconds = replay.seconds(row, stands_at) - replay.seconds(row, move.start_step)
+    return replace(trial, target_step=move.stop_step), after, max(stands_at - move.start_step, 1), max(seconds, 1e-9)
 
 
-def _regret(replay: Replay, history: Sequence[Trial]) -> float:
-    """What the configuration with the least loss read so far is worth."""
+def _regret(replay: Replay, searcher: Any, history: History) -> float:
+    """What the searcher recommends is worth; the configuration with the least loss read, where it has no opinion."""
     if not history:
         return 1.0
-    recommended = history[int(column(history, FACTS)["loss"].argmin())]
+    recommend = getattr(searcher, "recommend", lambda *_: None)
+    recommended = recommend(replay.problem, history) or history[int(column(history, FACTS)["loss"].argmin())]
     return float(replay.regret[replay.row(recommended.config)])

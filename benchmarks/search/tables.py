@@ -30,6 +30,8 @@ class Table:
         settings: One mapping of meta data for each column of ``X``.
         steps: Whole numbers, 0 for the untrained net, shape ``(budgets,)``.
         losses: Minimised, NaN where there is no value, shape ``(configurations, budgets, repeats)``.
+        seconds: Recorded seconds of training up to each budget, shape ``(configurations, budgets)``; None where the
+            source has none.
         final: What a configuration is worth, shape ``(configurations,)``: the mean over repeats at the last budget.
         resumable: Whether a longer run continues a shorter one.
     """
@@ -40,6 +42,7 @@ class Table:
     X: np.ndarray
     steps: np.ndarray
     losses: np.ndarray
+    seconds: np.ndarray | None
     final: np.ndarray
     resumable: bool
     missing: str
@@ -61,6 +64,7 @@ def load(path: Path) -> Table:
         meta = json.loads(str(file["meta"]))
         X, budgets = file["X"], file["budgets"]
         losses = file[f"curve__{meta['objective']}"].astype(float)
+        seconds = file["time"].astype(float) if "time" in file.files else None
     losses = losses.reshape(len(X), len(budgets), -1)
     if meta["metrics"][meta["objective"]]["direction"] == "max":
         losses = -losses
@@ -74,6 +78,7 @@ def load(path: Path) -> Table:
         _settled(X[was_run], meta["params"]),
         steps,
         losses[was_run],
+        None if seconds is None else seconds[was_run].reshape(was_run.sum(), len(budgets)),
         final[was_run],
         meta["resumable"],
         meta["missing"],
@@ -118,13 +123,18 @@ class Replay:
         return self._row[config_key(config)]
 
     def train(self, row: int, start: int, stop: int) -> tuple[list[Measurement], bool]:
-        """The measurements after step ``start`` up to ``stop``, and whether training ended by itself."""
+        """The measurements after step ``start`` up to ``stop``, and whether training ended by itself.
+
+        Where nothing is measured until ``stop``, training goes on to the first reading.
+        """
         table = self.table
         curve = table.losses[row, :, self._repeat[row]]
         news = []
         for step, loss in zip(table.steps.tolist(), curve.tolist(), strict=True):
-            if step > stop or (step <= start and not (step == start == 0)):
+            if step <= start and not (step == start == 0):
                 continue
+            if step > stop and (news or table.missing != "not_yet_evaluated_or_diverged"):
+                break
             if np.isnan(loss):
                 if table.missing == "stopped_early":
                     return news, True
@@ -134,6 +144,13 @@ class Replay:
             if not np.isfinite(loss):
                 return news, True
         return news, stop == table.horizon
+
+    def seconds(self, row: int, step: int) -> float:
+        """Seconds of training up to a step, as recorded; or one for each step."""
+        if self.table.seconds is None or step == 0:
+            return float(step)
+        seconds = self.table.seconds[row, int(np.searchsorted(self.table.steps, step))]
+        return float(seconds if np.isfinite(seconds) else np.nanmax(self.table.seconds[row]))
 
 
 def _settled(X: np.ndarray, settings: list[Mapping[str, Any]]) -> np.ndarray:

@@ -13,6 +13,7 @@ from ayar.search.halving import Halving
 from ayar.search.hyperband import Hyperband
 from ayar.search.pareto import Pareto
 from ayar.search.quasirandom import QuasiRandom
+from ayar.search.racer import Racer
 from ayar.search.random_search import Random
 from ayar.search.tpe import Tpe
 
@@ -26,6 +27,7 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
         "hyperband": Hyperband,
         "pareto": Pareto,
         "quasirandom": QuasiRandom,
+        "racer": Racer,
         "random": Random,
         "tpe": Tpe,
     }
@@ -57,6 +59,7 @@ __all__ = [
     "Problem",
     "Proposal",
     "QuasiRandom",
+    "Racer",
     "Random",
     "Searcher",
     "Tpe",

@@ -1,0 +1,277 @@
+"""The history as a freeze-thaw search sees it: which trials there are, how far they got, where they are expected to end."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from ayar.curves.forecast import Forecast, forecast, ladder
+from ayar.records import Configuration, State, Trial
+from ayar.search.base import Problem
+from ayar.search.belief import Belief
+from ayar.search.evidence import spread, telling
+from ayar.search.gaussian_process import Embedding, Kernel, fit_kernel
+from ayar.search.history import FACTS, PURPOSES, STATES, Points, column
+from ayar.seeds import Purpose
+
+_CURVES = 1000  # curves that are forecast
+_MODELLED = 112  # trials that the process sees one by one
+_FITTED = 80  # trials that its length scales are fitted to
+_BROKEN = 16  # broken trials that it sees
+_FEARED = (0.9, 0.5)  # a broken trial counts as this quantile of the others' ends, with this variance
+_RATED = 5  # trials whose seconds are known, before cost is counted in seconds
+_PAUSED, _RUNNING, _FAILED, _DIVERGED = (
+    STATES.index(s) for s in (State.PAUSED, State.RUNNING, State.FAILED, State.DIVERGED)
+)
+_SEARCH = PURPOSES.index(Purpose.SEARCH)
+
+
+@dataclass(frozen=True)
+class LeastBy:
+    """The least loss of a trial up to each of some steps, NaN where it has not got so far.
+
+    A training that ended by itself stands where it ended on all later steps.
+    """
+
+    steps: tuple[int, ...]
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """See ``Column``."""
+        return np.dtype((np.float64, (len(self.steps),)))
+
+    def __call__(self, trial: Trial) -> Any:
+        """See ``Column``."""
+        trained = trial.curve.trained
+        if not trained:
+            return np.nan
+        least = np.minimum.accumulate([m.loss for m in trained])
+        places = np.searchsorted([m.step for m in trained], self.steps, side="right") - 1
+        reached = (places >= 0) & (trial.ended | (np.array(self.steps) <= trained[-1].step))
+        return np.where(reached, least[places], np.nan)
+
+
+@dataclass(frozen=True)
+class Board:
+    """Arrays with one row for each sound trial, and what else is outstanding. "Sound" trials have readings.
+
+    Attributes:
+        problem: What is searched.
+        steps: The ladder of steps at which curves are compared.
+        first: The rung where a trial's first slice ends.
+        places: Of the sound trials in the history.
+        points: Of the sound trials in the unit cube.
+        losses: Their least losses by each rung, NaN beyond where they are.
+        last_step: The steps that they are at.
+        rates: Seconds that a step of theirs takes; 0 where nobody told.
+        idle: Whether they wait to be continued.
+        targets: The rungs that they stand on, or are on the way to.
+        broken: Points of the latest failed and diverged trials.
+        waiting: Points of outstanding new trials.
+        interrupted: Places of trials that are idle before the end of their first slice.
+    """
+
+    problem: Problem
+    steps: tuple[int, ...]
+    first: int
+    places: np.ndarray
+    points: np.ndarray
+    losses: np.ndarray
+    last_step: np.ndarray
+    rates: np.ndarray
+    idle: np.ndarray
+    targets: np.ndarray
+    broken: np.ndarray
+    waiting: np.ndarray
+    interrupted: tuple[int, ...]
+
+    @classmethod
+    def of(cls, problem: Problem, history: Sequence[Trial], first: float) -> Board:
+        """The board for a history; a first slice is about the share ``first`` of the horizon."""
+        steps = ladder(problem.horizon)
+        start = int(np.abs(np.log(np.array(steps) / (problem.horizon * first))).argmin())
+        facts, points = column(history, FACTS), column(history, Points(problem.space))
+        losses = column(history, LeastBy(steps))
+        usable = facts["data"] & np.isfinite(points).all(axis=1)
+        broken = np.isin(facts["state"], (_FAILED, _DIVERGED))
+        running = facts["state"] == _RUNNING
+        read = np.isfinite(losses).any(axis=1)
+        idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH)
+        places = np.flatnonzero(usable & read & ~broken)
+        places = places[_worth_reading(losses[places])]
+        reached = np.where(running, facts["target_step"], facts["last_step"])[places]
+        return cls(
+            problem,
+            steps,
+            start,
+            places,
+            points[places],
+            losses[places],
+            facts["last_step"][places],
+            facts["cost_s"][places] / np.maximum(facts["last_step"][places], 1),
+            idle[places] & (facts["last_step"][places] >= steps[start]),
+            np.maximum(np.searchsorted(steps, reached, side="right") - 1, 0),
+            points[usable & broken][-_BROKEN:],
+            points[usable & ~read & running][-_MODELLED:],
+            tuple(np.flatnonzero(idle & (facts["last_step"] < steps[start])).tolist()),
+        )
+
+    @property
+    def begun(self) -> int:
+        """How many trials have readings or are on the way to them."""
+        return len(self.places) + len(self.waiting)
+
+    def with_new(self, config: Configuration) -> Board:
+        """The board with one more new trial outstanding."""
+        point = self.problem.space.encode(config)[None]
+        return replace(self, waiting=np.concatenate([self.waiting, point]))
+
+    def with_thawed(self, row: int, rung: int) -> Board:
+        """The board with one more sound trial on its way to a rung."""
+        idle, targets = self.idle.copy(), self.targets.copy()
+        idle[row], targets[row] = False, rung
+        return replace(self, idle=idle, targets=targets)
+
+    @cached_property
+    def curves(self) -> Forecast:
+        """What each sound trial's own curve says."""
+        return forecast(self.losses)
+
+    @cached_property
+    def embedding(self) -> Embedding:
+        """How points of the cube become points whose distances mean something."""
+        return Embedding.of(self.problem.space)
+
+    @cached_property
+    def outlook(self) -> Outlook:
+        """Where all trials are expected to end."""
+        return Outlook.of(self)
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """Where trials are expected to end, as scores; see ``ayar.curves.forecast``.
+
+    Attributes:
+        mean: Of each sound trial, shape ``(n,)``.
+        variance: Of that, once what is outstanding has come in, shape ``(n,)``.
+        noise_at: Variance of what a curve that stands on each rung tells, shape ``(rungs,)``.
+        pace: Seconds for a step of each sound trial, relative to the usual; 1 where nobody told.
+    """
+
+    mean: np.ndarray
+    variance: np.ndarray
+    noise_at: np.ndarray
+    pace: np.ndarray
+    _belief: Belief
+    _embedding: Embedding
+    _pacing: np.ndarray | None
+
+    @classmethod
+    def of(cls, board: Board) -> Outlook:
+        """The outlook from a board with at least one sound trial."""
+        curves, embedded = board.curves, board.embedding(board.points)
+        # A slice that is outstanding counts as if it had come out as expected.
+        noise = curves.noise_at[np.maximum(board.targets, curves.heights)]
+        ends = curves.mean
+        seen = telling(ends, _MODELLED)
+        feared, doubt = np.quantile(ends, _FEARED[0]), _FEARED[1]
+        points = np.concatenate([embedded[seen], board.embedding(board.broken)])
+        values = np.concatenate([ends[seen], np.full(len(board.broken), feared)])
+        doubts = np.concatenate([noise[seen], np.full(len(board.broken), doubt)])
+        least = _least_variance(ends)
+        kernel = _kernel(board)
+        belief = Belief.joining(kernel, points, values, doubts, least)
+        if len(board.waiting):
+            waiting = board.embedding(board.waiting)
+            expected = belief.at(waiting)[0]
+            points, values = np.concatenate([points, waiting]), np.concatenate([values, expected])
+            doubts = np.concatenate([doubts, np.full(len(waiting), curves.noise_at[board.first])])
+            belief = Belief.joining(kernel, points, values, doubts, least)
+        mean, variance = belief.at(embedded)
+        variance = 1 / (1 / variance + 1 / noise)
+        mean = variance * (mean * (1 / variance - 1 / noise) + ends / noise)
+        mean[seen], variance[seen] = belief.mean[: len(seen)], belief.variance[: len(seen)]
+        pace, pacing = _paces(board.rates, embedded)
+        return cls(mean, variance, curves.noise_at, pace, belief, board.embedding, pacing)
+
+    def of_new(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, variance and pace of new trials at points of the unit cube, each of shape ``(m,)``."""
+        embedded = self._embedding(points)
+        pace = np.ones(len(points)) if self._pacing is None else _predicted_pace(self._pacing, embedded)
+        return *self._belief.at(embedded), pace
+
+
+def _worth_reading(losses: np.ndarray) -> np.ndarray:
+    """Rows to forecast: all, or where there are many those that got furthest, and the best of the others."""
+    if len(losses) <= _CURVES:
+        return np.arange(len(losses))
+    heights = np.isfinite(losses).sum(axis=1)
+    rank = np.nanmin(losses, axis=1).argsort(kind="stable").argsort(kind="stable")
+    furthest = np.lexsort((rank, -heights))[: _CURVES // 2]
+    others = np.setdiff1d(np.arange(len(losses)), furthest)
+    return np.sort(np.concatenate([furthest, others[telling(rank[others], _CURVES - len(furthest))]]))
+
+
+def _kernel(board: Board) -> Kernel:
+    """Correlations between configurations, from where the earliest trials stood after their first slices.
+
+    These readings never change, so the fit is remembered until so many more trials have come that it pays to repeat.
+    """
+    level = board.losses[:, board.first]
+    there = np.flatnonzero(np.isfinite(level))
+    if len(there) < 2:
+        there = np.arange(len(level))
+    count = _milestone(len(there))
+    chosen = there[:count][spread(count, _FITTED)]
+    scores = _normal_scores(np.nan_to_num(level[chosen]))
+    return fit_kernel(board.embedding(board.points[chosen]), board.embedding.groups, scores)
+
+
+def _normal_scores(losses: np.ndarray) -> np.ndarray:
+    """What the places of losses in their order would be if they were normally distributed, shape ``(n,)``."""
+    from scipy.special import ndtri
+    from scipy.stats import rankdata
+
+    return np.asarray(ndtri((rankdata(losses) - 0.5) / len(losses)))
+
+
+def _milestone(count: int) -> int:
+    """The largest of some numbers, each about a third above the one before, that is not above ``count``.
+
+    >>> [_milestone(count) for count in (5, 9, 20, 100)]
+    [5, 8, 18, 85]
+    """
+    reached = 8
+    while (further := reached * 13 // 10) <= count:
+        reached = further
+    return min(reached, count)
+
+
+def _least_variance(ends: np.ndarray) -> float:
+    """So much must ends differ that the best of so many is nothing unheard of."""
+    from scipy.special import ndtri
+
+    return float(((np.median(ends) - ends.min()) / ndtri(1 - 0.5 / max(len(ends), 2))) ** 2)
+
+
+def _paces(rates: np.ndarray, embedded: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
+    """Each trial's seconds for a step relative to the middle, and coefficients that predict their logarithm."""
+    known = rates > 0
+    if known.sum() < _RATED:
+        return np.ones(len(rates)), None
+    logs = np.log(rates[known] / np.median(rates[known]))
+    inputs = np.column_stack([np.ones(len(logs)), embedded[known]])
+    ridge = np.diag(np.append(1e-3, np.full(embedded.shape[1], 1.0)))
+    pacing = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ logs)
+    pace = _predicted_pace(pacing, embedded)
+    pace[known] = np.exp(logs)
+    return pace, pacing
+
+
+def _predicted_pace(pacing: np.ndarray, embedded: np.ndarray) -> np.ndarray:
+    return np.asarray(np.exp(np.clip(pacing[0] + embedded @ pacing[1:], -3, 3)))
