@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import heapq
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -46,8 +45,8 @@ def search(replay: Replay, searcher: Any, full_runs: float, workers: int = 1) ->
     under_way: list[tuple[float, int, int, Trial]] = []  # end, order, units, the trial as it is then
     order = 0
 
-    def note(passed: Callable[[float], bool]) -> None:
-        while len(run.regrets) < len(CHECKPOINTS) and passed(CHECKPOINTS[len(run.regrets)]):
+    def note(until: float) -> None:
+        while len(run.regrets) < len(CHECKPOINTS) and CHECKPOINTS[len(run.regrets)] < until:
             run.regrets.append(_regret(replay, searcher, history))
             run.seconds.append(now)
 
@@ -66,11 +65,10 @@ def search(replay: Replay, searcher: Any, full_runs: float, workers: int = 1) ->
             break
         end, _, units, trial = heapq.heappop(under_way)
         spent += units / replay.problem.horizon
-        reached = spent - 1e-9
-        note(lambda budget: budget < reached)  # a move that ends beyond a checkpoint was not finished there
+        note(spent - 1e-9)  # a move that ends beyond a checkpoint was not finished there
         now = end
         history.put(trial)
-    note(lambda _: True)
+    note(np.inf)
     return run
 
 

@@ -68,7 +68,7 @@ from ayar.run.objective import as_training
 from ayar.run.workers import Workers
 from ayar.search import searcher_named, sources
 from ayar.search.advised import Doctor
-from ayar.search.base import SEARCH_DATA, Problem
+from ayar.search.base import SEARCH_DATA, Problem, Recommender
 from ayar.search.sources import source_of
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
@@ -317,7 +317,10 @@ class Study:
         return self._book.trials
 
     def recommend(self) -> Trial:
-        """The trial the search would hand back now. Its loss is the luckiest reading, hence optimistic.
+        """The trial the search would hand back now, from search data only, hence optimistic.
+
+        A searcher that models where trials end names the one it expects to end best, which may not have the least
+        loss yet; for the others it is the trial with the least loss.
 
         Raises:
             NotInLedger: No trial has a finite loss yet.
@@ -326,7 +329,11 @@ class Study:
         if not order:
             limits = f" that keeps {' and '.join(map(str, self.constraints))}" if self.constraints else ""
             raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric}{limits} yet. Tune first.")
-        return order[0]
+        searcher = self._searcher
+        expected = (
+            searcher.recommend(self._problem(), self._book.history) if isinstance(searcher, Recommender) else None
+        )
+        return expected or order[0]
 
     def front(self) -> list[Trial]:
         """Of several objectives: the trials that no other one beats in all of them, by the first one.

@@ -22,9 +22,7 @@ def _loss(config, step):
 def _trained(trial, stop_step, loss=_loss, cost_s=0.0):
     news = [Measurement(s, loss(trial.config, s), cost_s) for s in range(trial.curve.last_step + 1, stop_step + 1)]
     curve = trial.curve.extended(news)
-    return Trial(
-        trial.id, trial.config, trial.seed, curve=curve, target_step=stop_step, ended=stop_step == HORIZON
-    )
+    return Trial(trial.id, trial.config, trial.seed, curve=curve, target_step=stop_step, ended=stop_step == HORIZON)
 
 
 def _searched(moves, racer=None, problem=PROBLEM, loss=_loss):

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import qmc
 
 from ayar.records import Trial
-from ayar.search import SEARCHERS, Auto, Bayesian, Grid, Halving, Problem, QuasiRandom, Random
+from ayar.search import SEARCHERS, Auto, Bayesian, Grid, Problem, QuasiRandom, Racer, Random
 from ayar.space import Choice, Float, Int, Space
 
 PLANE = Space(x=Float(0.0, 1.0), y=Float(0.0, 1.0))
@@ -20,7 +20,7 @@ def started(history):
 
 
 def test_the_names_of_the_searchers():
-    names = "auto bayesian cmaes grid halving hyperband pareto quasirandom random tpe"
+    names = "auto bayesian cmaes grid halving hyperband pareto quasirandom racer random tpe"
 
     assert " ".join(sorted(SEARCHERS)) == names
 
@@ -114,11 +114,11 @@ def test_the_last_configuration_of_a_large_finite_space_is_found():
     ("space", "horizon", "sliceable", "chosen"),
     [
         (Space(n=Int(1, 9)), 50, True, Grid()),
-        (Space(n=Int(1, 10)), 50, True, Halving()),
+        (Space(n=Int(1, 10)), 50, True, Racer()),
         (Space(n=Int(1, 10)), 2, True, Grid()),
         (Space(n=Int(1, 30)), 50, False, Grid()),
         (Space(n=Int(1, 31)), 50, False, Bayesian()),
-        (PLANE, 3, True, Halving()),
+        (PLANE, 3, True, Racer()),
         (PLANE, 2, True, Bayesian()),
         (PLANE, 50, False, Bayesian()),
     ],

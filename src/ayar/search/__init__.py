@@ -5,7 +5,7 @@ from types import MappingProxyType
 
 from ayar.errors import SpaceError
 from ayar.search.auto import Auto
-from ayar.search.base import SEARCH_DATA, Problem, Proposal, Searcher
+from ayar.search.base import SEARCH_DATA, Problem, Proposal, Recommender, Searcher
 from ayar.search.bayesian import Bayesian
 from ayar.search.evolution import CmaEs
 from ayar.search.grid import Grid
@@ -61,6 +61,7 @@ __all__ = [
     "QuasiRandom",
     "Racer",
     "Random",
+    "Recommender",
     "Searcher",
     "Tpe",
     "searcher_named",

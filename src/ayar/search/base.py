@@ -17,7 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from ayar.goals import Constraint
 from ayar.records import Configuration, Metric, Trial
@@ -86,4 +86,13 @@ class Searcher(Protocol):
         already in it is not proposed as a new trial; only ``problem.space.candidates`` are, where there are any.
         No proposals while nothing is outstanding means that the space is exhausted.
         """
+        ...
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A searcher that has an opinion of its own on which trial is the best."""
+
+    def recommend(self, problem: Problem, history: Sequence[Trial]) -> Trial | None:
+        """The trial expected to end best, not the one with the luckiest reading; None without an opinion."""
         ...

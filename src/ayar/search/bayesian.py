@@ -10,7 +10,7 @@ import numpy as np
 
 from ayar.goals import Excesses
 from ayar.records import Configuration, Trial
-from ayar.search.base import Problem, Proposal
+from ayar.search.base import Problem, Proposal, Searcher
 from ayar.search.evidence import Evidence, spread, telling, warped
 from ayar.search.fresh import propose_each, searched
 from ayar.search.gaussian_process import Embedding, Kernel, Process, fit_kernel
@@ -55,7 +55,7 @@ class Bayesian:
             return self.base.propose(problem, history, n)
         evidence, first = Evidence.of(problem, history), searched(history)
         if len(evidence.told) < _FEWEST:
-            return self._begin(problem, history, n, evidence)
+            return first_points(self.base, problem, history, n, evidence)
         model = Model.of(problem, evidence, history)
         even = self.base.propose(problem, history, n) if -first % self.explore < n else []
 
@@ -66,26 +66,29 @@ class Bayesian:
 
         return propose_each(problem, history, n, guess)
 
-    def _begin(self, problem: Problem, history: Sequence[Trial], n: int, evidence: Evidence) -> list[Proposal]:
-        """Even points; every other one where a person or an earlier study says that it is good."""
-        even, first, space = self.base.propose(problem, history, n), searched(history), problem.space
-        belief, memory = Belief.of(space), Memory.of(space, problem.sources)
-        trusted = memory is not None and memory.trust(evidence.points[evidence.told], evidence.judged) > _TRUSTED
-
-        def guess(number: int, earlier: list[Configuration]) -> Iterator[Configuration]:  # noqa: ARG001
-            if number % 2 and memory is not None and trusted:
-                yield from memory.portfolio[number // 2 :]
-            if number % 2 and belief is not None:
-                yield space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])
-            if number - first < len(even):
-                yield even[number - first].config
-
-        return propose_each(problem, history, n, guess)
-
     @staticmethod
     def models(space: Space) -> bool:
         """Whether the space is one that it can make a model of."""
         return 1 <= space.dimensions <= _MOST_DIMENSIONS
+
+
+def first_points(
+    base: Searcher, problem: Problem, history: Sequence[Trial], n: int, evidence: Evidence
+) -> list[Proposal]:
+    """The base's points; every other one where a person or an earlier study says that it is good."""
+    even, first, space = base.propose(problem, history, n), searched(history), problem.space
+    belief, memory = Belief.of(space), Memory.of(space, problem.sources)
+    trusted = memory is not None and memory.trust(evidence.points[evidence.told], evidence.judged) > _TRUSTED
+
+    def guess(number: int, earlier: list[Configuration]) -> Iterator[Configuration]:  # noqa: ARG001
+        if number % 2 and memory is not None and trusted:
+            yield from memory.portfolio[number // 2 :]
+        if number % 2 and belief is not None:
+            yield space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])
+        if number - first < len(even):
+            yield even[number - first].config
+
+    return propose_each(problem, history, n, guess)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The history as a freeze-thaw search sees it: which trials there are, how far they got, where they are expected to end."""
+"""The history as a freeze-thaw search sees it: how far trials got, and where they are expected to end."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import numpy as np
 from ayar.curves.forecast import Forecast, forecast, ladder
 from ayar.records import Configuration, State, Trial
 from ayar.search.base import Problem
-from ayar.search.belief import Belief
-from ayar.search.evidence import spread, telling
+from ayar.search.evidence import spread, telling, violating
 from ayar.search.gaussian_process import Embedding, Kernel, fit_kernel
 from ayar.search.history import FACTS, PURPOSES, STATES, Points, column
+from ayar.search.posterior import Posterior
 from ayar.seeds import Purpose
 
 _CURVES = 1000  # curves that are forecast
@@ -24,6 +24,7 @@ _FITTED = 80  # trials that its length scales are fitted to
 _BROKEN = 16  # broken trials that it sees
 _FEARED = (0.9, 0.5)  # a broken trial counts as this quantile of the others' ends, with this variance
 _RATED = 5  # trials whose seconds are known, before cost is counted in seconds
+_INSTANT = 0.02  # seconds; quicker steps count as if they took as long
 _PAUSED, _RUNNING, _FAILED, _DIVERGED = (
     STATES.index(s) for s in (State.PAUSED, State.RUNNING, State.FAILED, State.DIVERGED)
 )
@@ -70,7 +71,7 @@ class Board:
         rates: Seconds that a step of theirs takes; 0 where nobody told.
         idle: Whether they wait to be continued.
         targets: The rungs that they stand on, or are on the way to.
-        broken: Points of the latest failed and diverged trials.
+        broken: Points of the latest trials that failed, diverged or break a limit.
         waiting: Points of outstanding new trials.
         interrupted: Places of trials that are idle before the end of their first slice.
     """
@@ -97,7 +98,7 @@ class Board:
         facts, points = column(history, FACTS), column(history, Points(problem.space))
         losses = column(history, LeastBy(steps))
         usable = facts["data"] & np.isfinite(points).all(axis=1)
-        broken = np.isin(facts["state"], (_FAILED, _DIVERGED))
+        broken = np.isin(facts["state"], (_FAILED, _DIVERGED)) | violating(problem, history)
         running = facts["state"] == _RUNNING
         read = np.isfinite(losses).any(axis=1)
         idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH)
@@ -117,7 +118,7 @@ class Board:
             np.maximum(np.searchsorted(steps, reached, side="right") - 1, 0),
             points[usable & broken][-_BROKEN:],
             points[usable & ~read & running][-_MODELLED:],
-            tuple(np.flatnonzero(idle & (facts["last_step"] < steps[start])).tolist()),
+            tuple(np.flatnonzero(idle & ~broken & (facts["last_step"] < steps[start])).tolist()),
         )
 
     @property
@@ -167,7 +168,7 @@ class Outlook:
     variance: np.ndarray
     noise_at: np.ndarray
     pace: np.ndarray
-    _belief: Belief
+    _posterior: Posterior
     _embedding: Embedding
     _pacing: np.ndarray | None
 
@@ -185,25 +186,25 @@ class Outlook:
         doubts = np.concatenate([noise[seen], np.full(len(board.broken), doubt)])
         least = _least_variance(ends)
         kernel = _kernel(board)
-        belief = Belief.joining(kernel, points, values, doubts, least)
+        posterior = Posterior.joining(kernel, points, values, doubts, least)
         if len(board.waiting):
             waiting = board.embedding(board.waiting)
-            expected = belief.at(waiting)[0]
+            expected = posterior.at(waiting)[0]
             points, values = np.concatenate([points, waiting]), np.concatenate([values, expected])
             doubts = np.concatenate([doubts, np.full(len(waiting), curves.noise_at[board.first])])
-            belief = Belief.joining(kernel, points, values, doubts, least)
-        mean, variance = belief.at(embedded)
+            posterior = Posterior.joining(kernel, points, values, doubts, least)
+        mean, variance = posterior.at(embedded)
         variance = 1 / (1 / variance + 1 / noise)
         mean = variance * (mean * (1 / variance - 1 / noise) + ends / noise)
-        mean[seen], variance[seen] = belief.mean[: len(seen)], belief.variance[: len(seen)]
+        mean[seen], variance[seen] = posterior.mean[: len(seen)], posterior.variance[: len(seen)]
         pace, pacing = _paces(board.rates, embedded)
-        return cls(mean, variance, curves.noise_at, pace, belief, board.embedding, pacing)
+        return cls(mean, variance, curves.noise_at, pace, posterior, board.embedding, pacing)
 
     def of_new(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Mean, variance and pace of new trials at points of the unit cube, each of shape ``(m,)``."""
         embedded = self._embedding(points)
-        pace = np.ones(len(points)) if self._pacing is None else _predicted_pace(self._pacing, embedded)
-        return *self._belief.at(embedded), pace
+        pace = np.ones(len(points)) if self._pacing is None else _counted(self._pacing[0] + embedded @ self._pacing[1:])
+        return *self._posterior.at(embedded), pace
 
 
 def _worth_reading(losses: np.ndarray) -> np.ndarray:
@@ -264,14 +265,16 @@ def _paces(rates: np.ndarray, embedded: np.ndarray) -> tuple[np.ndarray, np.ndar
     known = rates > 0
     if known.sum() < _RATED:
         return np.ones(len(rates)), None
-    logs = np.log(rates[known] / np.median(rates[known]))
+    taken = np.maximum(rates[known], _INSTANT)
+    logs = np.log(taken / np.median(taken))
     inputs = np.column_stack([np.ones(len(logs)), embedded[known]])
     ridge = np.diag(np.append(1e-3, np.full(embedded.shape[1], 1.0)))
     pacing = np.linalg.solve(inputs.T @ inputs + ridge, inputs.T @ logs)
-    pace = _predicted_pace(pacing, embedded)
-    pace[known] = np.exp(logs)
-    return pace, pacing
+    predicted = pacing[0] + embedded @ pacing[1:]
+    predicted[known] = logs
+    return _counted(predicted), pacing
 
 
-def _predicted_pace(pacing: np.ndarray, embedded: np.ndarray) -> np.ndarray:
-    return np.asarray(np.exp(np.clip(pacing[0] + embedded @ pacing[1:], -3, 3)))
+def _counted(logs: np.ndarray) -> np.ndarray:
+    """Paces as they count: in powers of two, so that a clock's jitter does not decide what a study does next."""
+    return np.asarray(2.0 ** np.fix(np.clip(logs, -3, 3) / np.log(2)))

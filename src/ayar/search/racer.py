@@ -10,11 +10,12 @@ import numpy as np
 
 from ayar.records import Configuration, Trial
 from ayar.search.base import Problem, Proposal, Searcher
-from ayar.search.bayesian import Bayesian
+from ayar.search.bayesian import Bayesian, first_points
 from ayar.search.board import Board
 from ayar.search.fresh import propose_each, searched
 from ayar.search.halving import Halving
 from ayar.search.pool import pool
+from ayar.search.prior import Belief
 from ayar.search.quasirandom import QuasiRandom
 
 _POOL = 400  # points that a new configuration is chosen from
@@ -37,7 +38,8 @@ class Racer:
     trained a little without choosing: what a chosen few become says nothing about what early readings are worth.
 
     Outstanding slices count as if they had come out as expected, which keeps workers apart. Failed and diverged
-    trials count as bad ones. Where trainings have seconds to show, cost is counted in them.
+    trials, and those that break a limit, count as bad ones. Where trainings have seconds to show, cost is counted in
+    them. A person's guesses count while the trials bear them out.
 
     Attributes:
         base: Where the first cohort comes from, and new trials where nothing can be modelled.
@@ -105,7 +107,7 @@ class Racer:
         """A new configuration after those proposed earlier in the same call: the first wish that is new, if any."""
         count, begun = len(earlier) + 1, searched(history)
         if wishes is None:
-            found = self.base.propose(problem, history, count)
+            found = first_points(self.base, problem, history, count)
         else:
             found = propose_each(
                 problem, history, count, lambda n, _: wishes if n - begun == len(earlier) else [earlier[n - begun]]
@@ -141,7 +143,9 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, list[Confi
     """The most valuable first slice of a new trial: its value for its cost, and configurations, the best first."""
     space, outlook, last = board.problem.space, board.outlook, len(board.steps) - 1
     leaders = np.argsort(outlook.mean, kind="stable")[:5]
-    points = pool(space, board.points[leaders], _POOL, rng)
+    points, belief = pool(space, board.points[leaders], _POOL, rng), Belief.of(space)
+    if belief is not None and space.candidates is None:
+        points = np.concatenate([points, belief.draw(_POOL // 4, rng)])
     if space.size is not None:
         known = set(map(bytes, np.concatenate([board.points, board.waiting, board.broken])))
         points = points[[bytes(point) not in known for point in points]]
@@ -154,8 +158,11 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, list[Confi
         for rung in {min(board.first + climb, last) for climb in (0, 2, 4, 99)}
     ]
     value = np.max(values, axis=0)
-    order = np.argsort(-value, kind="stable")[:_WISHES]
-    return float(value.max()), [space.decode(points[place]) for place in order]
+    liking = np.log(np.maximum(value, 1e-300))
+    if belief is not None:
+        liking += belief.weight(board.points, outlook.mean) * belief.logs(points)
+    order = np.argsort(-liking, kind="stable")[:_WISHES]
+    return float(value[order[0]]), [space.decode(points[place]) for place in order]
 
 
 def _gain(gap: np.ndarray, variance: np.ndarray, told: np.ndarray | float) -> np.ndarray:

@@ -15,7 +15,7 @@ _LEAST = 1e-6
 
 
 @dataclass(frozen=True)
-class Belief:
+class Posterior:
     """A Gaussian process that has seen measurements, each as noisy as its curve is short.
 
     Attributes:
@@ -34,8 +34,10 @@ class Belief:
     _weights: np.ndarray
 
     @classmethod
-    def joining(cls, kernel: Kernel, points: np.ndarray, ends: np.ndarray, noise: np.ndarray, least: float) -> Belief:
-        """The belief from measurements ``ends`` with variances ``noise``, shape ``(n,)``, at embedded points.
+    def joining(
+        cls, kernel: Kernel, points: np.ndarray, ends: np.ndarray, noise: np.ndarray, least: float
+    ) -> Posterior:
+        """The posterior from measurements ``ends`` with variances ``noise``, shape ``(n,)``, at embedded points.
 
         How much ends differ, and how much of that configurations explain, are the most probable of a few values.
 
