@@ -24,6 +24,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--full-runs", type=float, default=50)
     parser.add_argument("--only", default="", help="part of a task's name")
+    parser.add_argument("--workers", type=int, default=1, help="simulated; of our own searchers only")
     kinds = ("curves", "finals")
     parser.add_argument("--kind", choices=kinds, help="only tasks whose trainings can be sliced, or only the others")
     parser.add_argument("--out", type=Path, default=Path("search.json"))
@@ -35,21 +36,26 @@ def main() -> None:
         if asked.only not in table.name or asked.kind == ("finals" if table.sliceable else "curves"):
             continue
         for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-            missing = [arm for arm in asked.arms if f"{table.name}/{arm}/{seed}" not in results]
+            missing = [arm for arm in asked.arms if f"{table.name}/{_named(arm, asked.workers)}/{seed}" not in results]
             replay = Replay(table, seed) if missing else None
             for arm in missing:
                 start = time.perf_counter()
-                run = ARMS[arm](replay, asked.full_runs)
-                results[f"{table.name}/{arm}/{seed}"] = {
+                run = ARMS[arm](replay, asked.full_runs, asked.workers)
+                results[f"{table.name}/{_named(arm, asked.workers)}/{seed}"] = {
                     "family": table.family,
                     "sliceable": replay.problem.sliceable,
                     "regrets": np.round(run.regrets, 6).tolist(),
+                    "simulated_s": [float(f"{x:.6g}") for x in run.seconds],
                     "thinking_ms": np.percentile(run.thinking_s or [0], [50, 95]).round(5).__mul__(1e3).tolist(),
                     "moves": len(run.thinking_s),
                     "seconds": round(time.perf_counter() - start, 2),
                 }
         asked.out.write_text(json.dumps(results))
         print(table.name, flush=True)
+
+
+def _named(arm: str, workers: int) -> str:
+    return arm if workers == 1 else f"{arm} x {workers}"
 
 
 if __name__ == "__main__":

@@ -12,12 +12,12 @@ from smac_arm import smac
 from tables import Replay
 
 from ayar.records import State, Trial
-from ayar.search import CmaEs, Halving, Hyperband, Problem, Proposal, QuasiRandom, Random, Tpe
+from ayar.search import CmaEs, Halving, Hyperband, Problem, Proposal, QuasiRandom, Racer, Random, Tpe
 from ayar.search.bayesian import Bayesian
 from ayar.space import Choice, Float, Int
 
-Arm = Callable[[Replay, float], Run]
-"""Searches a task with a budget of so many full runs."""
+Arm = Callable[[Replay, float, int], Run]
+"""Searches a task with a budget of so many full runs, and so many workers where they can be simulated."""
 
 
 @dataclass(frozen=True)
@@ -40,13 +40,19 @@ class OneStep:
 
 
 def _ours(searcher: Callable[[], Any]) -> Arm:
-    return lambda replay, full_runs: search(replay, searcher(), full_runs)
+    return lambda replay, full_runs, workers: search(replay, searcher(), full_runs, workers)
+
+
+def _alone(workers: int) -> None:
+    if workers > 1:
+        raise SystemExit(f"--workers {workers}: other tools' searches are replayed with one worker only.")
 
 
 def _optuna(sampler: str, pruner: str | None) -> Arm:
     """Optuna with its defaults; what it suggests becomes the nearest configuration that was not trained yet."""
 
-    def run(replay: Replay, full_runs: float) -> Run:
+    def run(replay: Replay, full_runs: float, workers: int) -> Run:
+        _alone(workers)
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -160,6 +166,7 @@ ARMS: dict[str, Arm] = {
     "halving on bayesian": _ours(lambda: Halving(base=Bayesian())),
     "random": _ours(Random),
     "halving": _ours(Halving),
+    "racer": _ours(Racer),
     "hyperband": _ours(Hyperband),
     "tpe": _ours(Tpe),
     "cmaes": _ours(CmaEs),
@@ -169,5 +176,5 @@ ARMS: dict[str, Arm] = {
     "optuna TPE + median": _optuna("tpe", "median"),
     "optuna TPE + hyperband": _optuna("tpe", "hyperband"),
     "optuna GP": _optuna("gp", None),
-    "smac": smac,
+    "smac": lambda replay, full_runs, workers: _alone(workers) or smac(replay, full_runs),
 }

@@ -77,8 +77,87 @@ def speed_up(
     return float(np.exp(np.mean(np.log(ratios))))
 
 
-if __name__ == "__main__":
+def beside_the_best(results: dict[str, Any], ours: str, others: list[str]) -> str:
+    """Markdown: at 5, 10 and 20 full runs, how many times sooner ``ours`` has what the best of ``others`` has by then.
+
+    The best has the least mean of family means at that budget. Whoever never gets there counts as in ``speed_up``.
+    """
+    found, family = defaultdict(list), {}
+    for key, result in results.items():
+        task, arm, _ = key.split("/")
+        if result["sliceable"] and arm in (ours, *others):
+            found[arm, task].append(result["regrets"])
+            family[task] = result["family"]
+    curves = {key: np.mean(regrets, axis=0) for key, regrets in found.items()}
+    tasks = [task for task in family if all((arm, task) in curves for arm in (ours, *others))]
+    lines = [
+        "| full runs | best other | units, ratio | 95 % interval over tasks | sooner on | slower than 1 / 1.25 on |"
+    ]
+    lines.append("| --- " * 6 + "|")
+    for budget in (5, 10, 20):
+        place = int(np.searchsorted(CHECKPOINTS, budget))
+
+        def overall(arm: str, place: int = place) -> float:
+            inside = defaultdict(list)
+            for task in tasks:
+                inside[family[task]].append(curves[arm, task][place])
+            return float(np.mean([np.mean(regrets) for regrets in inside.values()]))
+
+        best = min(others, key=overall)
+        logs = np.log([speed_up(curves, ours, best, [task], budget) for task in tasks])
+        drawn = np.random.default_rng(0).choice(logs, (2000, len(logs))).mean(axis=1)
+        low, high = np.exp(np.percentile(drawn, [2.5, 97.5]))
+        sooner, slower = np.mean(logs > 0), np.mean(logs < -np.log(1.25))
+        lines.append(
+            f"| {budget} | {best} | {np.exp(logs.mean()):.2f} | {low:.2f} to {high:.2f} | {sooner:.0%} | {slower:.0%} |"
+        )
+    return "\n".join(lines)
+
+
+def workers(results: dict[str, Any], ours: str, other: str, counts: tuple[int, ...] = (8, 64)) -> str:
+    """Markdown: simulated seconds to what ``other`` has with as many workers after 5, 10 and 20 full runs, compared."""
+    runs = defaultdict(list)
+    for key, result in results.items():
+        task, arm, seed = key.split("/")
+        runs[arm].append((task, seed, result["regrets"], result.get("simulated_s")))
+    lines = [
+        "| workers | " + " | ".join(f"at {budget}, times sooner" for budget in (5, 10, 20)) + " |",
+        "| --- " * 4 + "|",
+    ]
+    for count in counts:
+        cells = []
+        for budget in (5, 10, 20):
+            place = int(np.searchsorted(CHECKPOINTS, budget))
+            ratios = []
+            mine = {(task, seed): (np.array(r), np.array(s)) for task, seed, r, s in runs[f"{ours} x {count}"]}
+            for task, seed, regrets, seconds in runs[f"{other} x {count}"]:
+                if (task, seed) not in mine:
+                    continue
+                regret, took = mine[task, seed]
+                there = np.flatnonzero(regret <= regrets[place] + 1e-9)
+                first = np.flatnonzero(np.array(regrets) <= regrets[place] + 1e-9)[0]
+                own = took[there[0]] if len(there) else 2 * took[-1]
+                ratios.append(np.log(max(seconds[first], 1e-9) / max(own, 1e-9)))
+            cells.append(f"{np.exp(np.mean(ratios)):.2f}" if ratios else "-")
+        lines.append(f"| {count} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Everything that the results allow to say."""
     everything = json.loads(Path(sys.argv[1]).read_text())
+    alone = {key: result for key, result in everything.items() if " x " not in key}
     for kind, title in ((False, "Final values only"), (True, "Curves")):
-        if any(result["sliceable"] == kind for result in everything.values()):
-            print(f"## {title}\n\n{report(everything, kind)}\n")
+        if any(result["sliceable"] == kind for result in alone.values()):
+            print(f"## {title}\n\n{report(alone, kind)}\n")
+    arms = {key.split("/")[1] for key, result in alone.items() if result["sliceable"]}
+    if "racer" in arms and len(arms) > 1:
+        print(
+            f"## `racer` beside the best other search\n\n{beside_the_best(alone, 'racer', sorted(arms - {'racer'}))}\n"
+        )
+    if len(alone) < len(everything):
+        print(f"## Many workers\n\n{workers(everything, 'racer', 'halving')}\n")
+
+
+if __name__ == "__main__":
+    main()
