@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -18,11 +19,12 @@ from ayar.search.history import FACTS, PURPOSES, STATES, Points, column
 from ayar.search.posterior import Posterior
 from ayar.seeds import Purpose
 
-_CURVES = 1000  # curves that are forecast
-_MODELLED = 112  # trials that the process sees one by one
+_CURVES = 400  # curves that are forecast
+_MODELLED = 96  # trials that the process sees one by one
 _FITTED = 80  # trials that its length scales are fitted to
 _BROKEN = 16  # broken trials that it sees
 _FEARED = (0.9, 0.5)  # a broken trial counts as this quantile of the others' ends, with this variance
+_LEAST_FITTED = 4  # with fewer, length scales are what they usually are
 _RATED = 5  # trials whose seconds are known, before cost is counted in seconds
 _INSTANT = 0.02  # seconds; quicker steps count as if they took as long
 _PAUSED, _RUNNING, _FAILED, _DIVERGED = (
@@ -73,6 +75,8 @@ class Board:
         targets: The rungs that they stand on, or are on the way to.
         broken: Points of the latest trials that failed, diverged or break a limit.
         waiting: Points of outstanding new trials.
+        early: Points of the earliest trials, for the length scales.
+        early_losses: Their least losses by the end of the first slice, which never change.
         interrupted: Places of trials that are idle before the end of their first slice.
     """
 
@@ -88,6 +92,8 @@ class Board:
     targets: np.ndarray
     broken: np.ndarray
     waiting: np.ndarray
+    early: np.ndarray
+    early_losses: np.ndarray
     interrupted: tuple[int, ...]
 
     @classmethod
@@ -103,6 +109,7 @@ class Board:
         read = np.isfinite(losses).any(axis=1)
         idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH)
         places = np.flatnonzero(usable & read & ~broken)
+        early = _earliest(losses[:, start], places)
         places = places[_worth_reading(losses[places])]
         reached = np.where(running, facts["target_step"], facts["last_step"])[places]
         return cls(
@@ -118,6 +125,8 @@ class Board:
             np.maximum(np.searchsorted(steps, reached, side="right") - 1, 0),
             points[usable & broken][-_BROKEN:],
             points[usable & ~read & running][-_MODELLED:],
+            points[early],
+            losses[early, start],
             tuple(np.flatnonzero(idle & ~broken & (facts["last_step"] < steps[start])).tolist()),
         )
 
@@ -193,10 +202,12 @@ class Outlook:
             points, values = np.concatenate([points, waiting]), np.concatenate([values, expected])
             doubts = np.concatenate([doubts, np.full(len(waiting), curves.noise_at[board.first])])
             posterior = Posterior.joining(kernel, points, values, doubts, least)
-        mean, variance = posterior.at(embedded)
-        variance = 1 / (1 / variance + 1 / noise)
-        mean = variance * (mean * (1 / variance - 1 / noise) + ends / noise)
+        mean, variance = np.empty(len(ends)), np.empty(len(ends))
         mean[seen], variance[seen] = posterior.mean[: len(seen)], posterior.variance[: len(seen)]
+        unseen = np.delete(np.arange(len(ends)), seen)
+        prior, width = posterior.at(embedded[unseen])
+        variance[unseen] = 1 / (1 / width + 1 / noise[unseen])
+        mean[unseen] = variance[unseen] * (prior / width + ends[unseen] / noise[unseen])
         pace, pacing = _paces(board.rates, embedded)
         return cls(mean, variance, curves.noise_at, pace, posterior, board.embedding, pacing)
 
@@ -208,29 +219,37 @@ class Outlook:
 
 
 def _worth_reading(losses: np.ndarray) -> np.ndarray:
-    """Rows to forecast: all, or where there are many those that got furthest, and the best of the others."""
-    if len(losses) <= _CURVES:
-        return np.arange(len(losses))
-    heights = np.isfinite(losses).sum(axis=1)
-    rank = np.nanmin(losses, axis=1).argsort(kind="stable").argsort(kind="stable")
-    furthest = np.lexsort((rank, -heights))[: _CURVES // 2]
-    others = np.setdiff1d(np.arange(len(losses)), furthest)
-    return np.sort(np.concatenate([furthest, others[telling(rank[others], _CURVES - len(furthest))]]))
+    """Rows to forecast: all, or where there are many those that got furthest, and the best and some of the others."""
+    count, rungs = losses.shape
+    if count <= _CURVES:
+        return np.arange(count)
+    heights = rungs - 1 - np.isfinite(losses)[:, ::-1].argmax(axis=1)
+    least = losses[np.arange(count), heights]
+    wanted = _CURVES // 2
+    level = np.partition(heights, count - wanted)[count - wanted]
+    far, edge = np.flatnonzero(heights > level), np.flatnonzero(heights == level)
+    far = np.concatenate([far, edge[np.argpartition(least[edge], wanted - len(far) - 1)[: wanted - len(far)]]])
+    others = np.delete(np.arange(count), far)
+    chosen = np.concatenate([far, others[telling(least[others], _CURVES - wanted)]])
+    return np.asarray(np.sort(chosen))
+
+
+def _earliest(first_losses: np.ndarray, places: np.ndarray) -> np.ndarray:
+    """Places of some of the earliest trials that have ended their first slice.
+
+    Which ones changes only at some counts, so that a fit to them is remembered from move to move.
+    """
+    there = places[np.isfinite(first_losses[places])]
+    count = _milestone(len(there))
+    return np.asarray(there[:count][spread(count, _FITTED)])
 
 
 def _kernel(board: Board) -> Kernel:
-    """Correlations between configurations, from where the earliest trials stood after their first slices.
-
-    These readings never change, so the fit is remembered until so many more trials have come that it pays to repeat.
-    """
-    level = board.losses[:, board.first]
-    there = np.flatnonzero(np.isfinite(level))
-    if len(there) < 2:
-        there = np.arange(len(level))
-    count = _milestone(len(there))
-    chosen = there[:count][spread(count, _FITTED)]
-    scores = _normal_scores(np.nan_to_num(level[chosen]))
-    return fit_kernel(board.embedding(board.points[chosen]), board.embedding.groups, scores)
+    """Correlations between configurations, from where the earliest trials stood after their first slices."""
+    if len(board.early) < _LEAST_FITTED:
+        count = board.points.shape[1]
+        return Kernel(np.full(len(board.embedding.groups), 0.5 * math.sqrt(max(count, 1))), 1.0)
+    return fit_kernel(board.embedding(board.early), board.embedding.groups, _normal_scores(board.early_losses))
 
 
 def _normal_scores(losses: np.ndarray) -> np.ndarray:

@@ -8,8 +8,8 @@ import numpy as np
 
 from ayar.search.gaussian_process import Kernel
 
-_TOTALS = (0.35, 1.0, 2.5)  # tried for the variance of ends, in units of that of the measurements
-_SHARES = (0.5, 0.75, 0.9, 0.97)  # tried for the part of it that configurations explain
+_TOTALS = (0.4, 1.0, 2.5)  # tried for the variance of ends, in units of that of the measurements
+_SHARES = (0.6, 0.85, 0.97)  # tried for the part of it that configurations explain
 _USUAL = 0.8
 _LEAST = 1e-6
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -18,7 +18,7 @@ from ayar.search.pool import pool
 from ayar.search.prior import Belief
 from ayar.search.quasirandom import QuasiRandom
 
-_POOL = 400  # points that a new configuration is chosen from
+_POOL = 320  # points that a new configuration is chosen from
 _WISHES = 32
 _ALONE = 20.0  # a score worse than any: what the leader is compared with where it is alone
 _FEWEST = 3  # trials with readings before anything is modelled
@@ -102,7 +102,7 @@ class Racer:
         problem: Problem,
         history: Sequence[Trial],
         earlier: Sequence[Configuration],
-        wishes: Sequence[Configuration] | None,
+        wishes: Iterable[Configuration] | None,
     ) -> Configuration | None:
         """A new configuration after those proposed earlier in the same call: the first wish that is new, if any."""
         count, begun = len(earlier) + 1, searched(history)
@@ -139,7 +139,7 @@ def _best_thaw(board: Board) -> tuple[float, int | None]:
     return float(value.max()), int(rows[value.argmax()])
 
 
-def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, list[Configuration]]:
+def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, Iterable[Configuration]]:
     """The most valuable first slice of a new trial: its value for its cost, and configurations, the best first."""
     space, outlook, last = board.problem.space, board.outlook, len(board.steps) - 1
     leaders = np.argsort(outlook.mean, kind="stable")[:5]
@@ -162,7 +162,7 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, list[Confi
     if belief is not None:
         liking += belief.weight(board.points, outlook.mean) * belief.logs(points)
     order = np.argsort(-liking, kind="stable")[:_WISHES]
-    return float(value[order[0]]), [space.decode(points[place]) for place in order]
+    return float(value[order[0]]), (space.decode(points[place]) for place in order)
 
 
 def _gain(gap: np.ndarray, variance: np.ndarray, told: np.ndarray | float) -> np.ndarray:
