@@ -48,10 +48,13 @@ def test_it_finds_a_good_configuration_with_few_trainings_worth_of_steps():
     assert _loss(best, 10**6) < 0.01
 
 
-def test_most_trials_stay_short_and_the_recommended_one_does_not():
+def test_few_trials_are_trained_to_the_horizon_and_those_that_start_badly_no_further_than_they_must():
     history = _searched(60)
-    lengths = np.array([trial.curve.last_step for trial in history])
-    assert np.median(lengths) < HORIZON / 2
+    whole = sum(trial.curve.last_step == HORIZON for trial in history)
+    bad = [trial.curve.last_step for trial in history if _loss(trial.config, 10**6) > 0.2]
+    assert 1 <= whole < len(history) / 3
+    assert bad
+    assert set(bad) == {FIRST_STOP}
     assert Racer().recommend(PROBLEM, history).curve.last_step >= 24
 
 
