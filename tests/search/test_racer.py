@@ -1,7 +1,5 @@
 """The freeze-thaw search, beyond the promises that every searcher keeps."""
 
-import numpy as np
-
 from ayar.records import Curve, Measurement, State, Trial
 from ayar.search import Halving, Problem, Racer
 from ayar.search.board import Board

@@ -12,11 +12,13 @@ from ayar.records import Configuration, Trial
 from ayar.search.base import Problem, Proposal, Searcher
 from ayar.search.bayesian import Bayesian, first_points
 from ayar.search.board import Board
+from ayar.search.evidence import Evidence
 from ayar.search.fresh import propose_each, searched
 from ayar.search.halving import Halving
 from ayar.search.pool import pool
 from ayar.search.prior import Belief
 from ayar.search.quasirandom import QuasiRandom
+from ayar.search.sources import Memory
 
 _POOL = 320  # points that a new configuration is chosen from
 _WISHES = 32
@@ -39,7 +41,7 @@ class Racer:
 
     Outstanding slices count as if they had come out as expected, which keeps workers apart. Failed and diverged
     trials, and those that break a limit, count as bad ones. Where trainings have seconds to show, cost is counted in
-    them. A person's guesses count while the trials bear them out.
+    them. A person's guesses, and earlier studies, count while the trials bear them out.
 
     Attributes:
         base: Where the first cohort comes from, and new trials where nothing can be modelled.
@@ -107,7 +109,7 @@ class Racer:
         """A new configuration after those proposed earlier in the same call: the first wish that is new, if any."""
         count, begun = len(earlier) + 1, searched(history)
         if wishes is None:
-            found = first_points(self.base, problem, history, count)
+            found = first_points(self.base, problem, history, count, Evidence.of(problem, history))
         else:
             found = propose_each(
                 problem, history, count, lambda n, _: wishes if n - begun == len(earlier) else [earlier[n - begun]]
@@ -144,8 +146,11 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, Iterable[C
     space, outlook, last = board.problem.space, board.outlook, len(board.steps) - 1
     leaders = np.argsort(outlook.mean, kind="stable")[:5]
     points, belief = pool(space, board.points[leaders], _POOL, rng), Belief.of(space)
+    memory = Memory.of(space, board.problem.sources)
     if belief is not None and space.candidates is None:
         points = np.concatenate([points, belief.draw(_POOL // 4, rng)])
+    if memory is not None:
+        points = np.concatenate([points, [space.encode(config) for config in memory.portfolio]])
     if space.size is not None:
         known = set(map(bytes, np.concatenate([board.points, board.waiting, board.broken])))
         points = points[[bytes(point) not in known for point in points]]
@@ -161,6 +166,8 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, Iterable[C
     liking = np.log(np.maximum(value, 1e-300))
     if belief is not None:
         liking += belief.weight(board.points, outlook.mean) * belief.logs(points)
+    if memory is not None:
+        liking -= memory.trust(board.points, outlook.mean) * memory.expects(points)
     order = np.argsort(-liking, kind="stable")[:_WISHES]
     return float(value[order[0]]), (space.decode(points[place]) for place in order)
 
