@@ -32,7 +32,10 @@ def config_key(config: Mapping[str, Any]) -> str:
     >>> config_key({"b": 2, "a": [1]}) == config_key({"a": (1,), "b": 2})
     True
     """
-    return json.dumps(config, sort_keys=True, default=str)
+    return _encode(config)
+
+
+_encode = json.JSONEncoder(sort_keys=True, default=str).encode  # made once: ``json.dumps`` makes one for each call
 
 
 class State(StrEnum):

@@ -61,7 +61,7 @@ from ayar.records import (
     config_key,
 )
 from ayar.reports.page import render
-from ayar.reports.tables import Story
+from ayar.reports.tables import Story, worth_reading
 from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
@@ -82,6 +82,9 @@ SOURCE = "source"
 
 SPACE_CHANGED = "space changed"
 """The kind of the notes that changes of a study's space are."""
+
+
+_MOST_RIVALS = 300  # curves of a study that each other one is read beside; the best are among them
 
 
 class Study:
@@ -372,8 +375,16 @@ class Study:
         everyone = self.trials()
         if trial is not None and trial not in {t.id for t in everyone}:
             raise NotInLedger(f"Study {self.name!r} has no trial {trial}; it has {len(everyone)}, counted from 0.")
-        siblings = [t.curve for t in everyone if t.purpose in SEARCH_DATA]
-        chosen = [t for t in everyone if trial in (None, t.id) and t.curve.trained]
+        if trial is not None:
+            return self._verdicts([t for t in everyone if t.id == trial], n_classes)
+        return self._verdicts(everyone, n_classes)
+
+    def _verdicts(
+        self, chosen: Sequence[Trial], n_classes: int | None, most_rivals: int = _MOST_RIVALS
+    ) -> dict[int, tuple[Verdict, ...]]:
+        """Verdicts by trial on those that were trained, each read beside the curves of the search."""
+        rivals = worth_reading([t for t in self._book.history if t.purpose in SEARCH_DATA], most_rivals)
+        siblings = [t.curve for t in rivals]
         return {
             t.id: diagnose(
                 t.curve,
@@ -383,6 +394,7 @@ class Study:
                 n_classes=n_classes,
             )
             for t in chosen
+            if t.curve.last_step > 0 and t.curve.trained
         }
 
     def notes(self, kind: str | None = None) -> list[Note]:
@@ -746,15 +758,25 @@ class Study:
         interval = partial(score_interval, level=1 - 0.05 / opening["count"])
         return score(ScoreKind.TEST, [self._metric.loss(v) for v in opening["values"]], self._metric, interval)
 
-    def story(self, **more: Any) -> Story:
-        """Everything that is known, for reports; ``more`` fills the fields of ``Story`` that the study can't."""
+    def story(self, *, most: int = 1000, **more: Any) -> Story:
+        """Everything that is known, for reports.
+
+        Args:
+            most: Curves to read at most. Of a larger study the best and an even sample of the others get a verdict,
+                and what all show together comes from an even sample; scores and states are those of all.
+            more: Fields of ``Story`` that the study can't fill.
+        """
         openings = [{"time": n.at, **n.body} for n in self.notes("test opened")]
         prints = self.notes("fingerprint")
         validation = self.notes("validation")
         facts = {**({"validation": validation[-1].body["reason"]} if validation else {}), **more.pop("facts", {})}
         is_classified = facts.get("kind") == "classification"
-        verdicts = self.diagnose(n_classes=facts.get("outputs") if is_classified else None)
-        winner = self.winner()
+        everyone, winner = self.trials(), more.get("winner") or self.winner()
+        read = worth_reading(everyone, most)
+        if winner is not None and len(read) < len(everyone):
+            read += [t for t in everyone if t.id == winner.trial and t not in read]
+        n_classes = facts.get("outputs") if is_classified else None
+        verdicts = self._verdicts(read, n_classes, min(most, _MOST_RIVALS))
         advice = advise(verdicts.get(winner.trial, ()), winner.config, self.space) if winner is not None else []
         known = {
             "name": self.name,
@@ -762,13 +784,13 @@ class Study:
             "maximize": self.maximize,
             "horizon": self.horizon,
             "space": self.space,
-            "trials": tuple(self.trials()),
+            "trials": tuple(everyone),
             "winner": winner,
             "verdicts": verdicts,
             "advice": advice,
             "tried": hit_rates(note.body for note in self.notes("advice tried")),
             "findings": findings(
-                self.trials(),
+                everyone[:: max(1, len(everyone) // most)],
                 self.space,
                 horizon=self.horizon,
                 verdicts=verdicts,

@@ -329,6 +329,19 @@ def test_a_trial_that_was_read_stays_as_it_was(ledger, study):
     assert [m.step for m in before.curve] == [1]
 
 
+def test_what_a_summary_says_is_known_without_reading_the_curve(ledger, study, monkeypatch):
+    started(ledger, study, stop_step=4)
+    curve = [Measurement(0, 0.1, 1.0), Measurement(1, 0.5, 1.0), Measurement(2, 0.4, 1.0), Measurement(3, 0.6, 1.0)]
+    ledger.add_measurements(study, 0, curve)
+    ledger.end_move(study, 0, ended=False)
+    trial = the_only_trial(ledger, study)
+    monkeypatch.setattr(ledger, "curve", None)
+    assert (len(trial.curve), trial.curve.last_step, trial.loss, trial.cost_s) == (4, 3, 0.4, 4.0)
+    assert (trial.state, trial.target_step) == (State.PAUSED, 3)
+    monkeypatch.undo()
+    assert [*trial.curve] == curve
+
+
 def test_one_writer_s_rows_are_seen_by_another_at_once(store):
     with Ledger.open(store) as one, Ledger.open(store) as other:
         study = one.create_study("digits", {})

@@ -153,3 +153,9 @@ def test_the_interval_of_a_share_stays_within_zero_and_one():
     shares = Score(ScoreKind.FRESH_SEED, 0.02, -0.03, 0.07, (0.01, 0.03))
     assert story(winner=None, percent=True).interval(shares) == (0.0, 0.07)
     assert story(winner=None, percent=False).interval(shares) == (-0.03, 0.07)
+
+
+def test_of_many_trials_the_best_and_an_even_sample_are_worth_reading():
+    trials = [Trial(n, {"x": n}, n, curve=Curve((Measurement(1, abs(n - 70) / 100),)), ended=True) for n in range(100)]
+    assert tables.worth_reading(trials, 100) == trials
+    assert [t.id for t in tables.worth_reading(trials, 10)] == [0, 20, 40, 60, 68, 69, 70, 71, 72, 80]

@@ -21,6 +21,8 @@ from ayar.reports.page import render
 from ayar.reports.tables import Story, telling, trial_rows, winner_row
 from ayar.study import Study
 
+_READ_FOR_BEST = 40  # curves: enough to show three telling ones, few enough to answer at once
+
 
 def best(args: argparse.Namespace) -> None:
     """Show the winner, or the search's best where nothing is confirmed yet, with where each score comes from.
@@ -28,7 +30,7 @@ def best(args: argparse.Namespace) -> None:
     Example: ayar best digits.db --json
     """
     opened = reopen(args.store, args.study)
-    story = full_story(opened)
+    story = full_story(opened, most=_READ_FOR_BEST)
     if story.winner is None:
         opened.study.recommend()  # says what is missing
     if args.json:
@@ -139,7 +141,7 @@ def full_story(opened: Opened, **more: Any) -> Story:
     rows = [] if winner is None else parameter_rows(opened, winner.config)
     # An error of classification is a share and reads best in percent; one of regression has the target's unit.
     percent = False if opened.facts.get("kind") == "regression" else None
-    return opened.study.story(facts=opened.facts, parameters=rows, percent=percent, **more)
+    return opened.study.story(facts=opened.facts, parameters=rows, percent=percent, winner=winner, **more)
 
 
 def report(args: argparse.Namespace) -> None:

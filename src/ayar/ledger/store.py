@@ -6,6 +6,7 @@ nothing of it was written.
 
 from __future__ import annotations
 
+import gc
 import json
 import math
 import threading
@@ -471,7 +472,7 @@ class Ledger:
         Raises:
             NotInLedger: There is no such study.
         """
-        with self.reading():
+        with self.reading(), _no_collections():
             unread = pages.turn(self._news(study, pages.seen))
             for trial in unread | (pages.claims.keys() - pages.own):
                 pages.extend(trial, self.curve(study, trial, after=pages.last_step(trial)))
@@ -595,3 +596,15 @@ def _new_id(inserted: CursorResult[Any]) -> int:
     key = inserted.inserted_primary_key
     assert key is not None  # every insert of one row has one
     return int(key[0])
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    """Keep the garbage collector from looking again and again at all that is being read, none of which is garbage."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()

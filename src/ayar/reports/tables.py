@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -186,6 +187,16 @@ def cost_curve(story: Story, trial: Trial) -> tuple[list[int], list[float]]:
     return [step for step, _ in pairs], [value for _, value in pairs]
 
 
+def worth_reading(trials: Sequence[Trial], most: int) -> list[Trial]:
+    """At most ``most`` of them, by number: half are the best of the search, half lie evenly among the others."""
+    if len(trials) <= most:
+        return list(trials)
+    searched = [t for t in trials if t.purpose in _CHOSEN_BY_SEARCH]
+    best = heapq.nsmallest(most // 2, searched, key=lambda t: (t.loss, t.id))
+    others = [trials[number * len(trials) // (most - len(best))] for number in range(most - len(best))]
+    return sorted({t.id: t for t in (*best, *others)}.values(), key=lambda t: t.id)
+
+
 def telling(story: Story, most: int = 3) -> list[int]:
     """Numbers of the trials whose curves teach most: the best, one that diverges, one that is slow or overfits.
 
@@ -199,7 +210,8 @@ def telling(story: Story, most: int = 3) -> list[int]:
 
     leader = best(story)
     chosen = [] if leader is None else [leader]
-    readable = [trial for trial in story.searched if len(trial.curve) > 1 and trial.error is None]
+    judged = (trial for trial in story.searched if trial.id in story.verdicts or not story.verdicts)
+    readable = [trial for trial in judged if len(trial.curve) > 1 and trial.error is None]
     readable.sort(key=teaches)
     for trial in readable:
         if story.headline(trial) not in {story.headline(other) for other in chosen}:
