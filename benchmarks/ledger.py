@@ -121,19 +121,34 @@ def append(folder: Path) -> dict[str, Any]:
     return {"a_second": {k: [round(v) for v in vs] for k, vs in rates.items()}, "times_as_many": ratios}
 
 
+def together(words: list[list[str]], seconds: float) -> tuple[list[str], list[str]]:
+    """What programs that begin together and last so long print at their end, and the errors of those that fail."""
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    started = [subprocess.Popen(each, text=True, **pipes) for each in words]
+    for process in started:
+        process.stdout.readline()  # it is ready
+    for process in started:
+        process.stdin.write(f"{seconds}\n")
+        process.stdin.flush()
+    told = [process.communicate() for process in started]
+    errors = [error for process, (_, error) in zip(started, told, strict=True) if process.returncode]
+    return [output.strip() for output, _ in told if output.strip()], errors
+
+
 CROWD = """
 import sys, time
 from ayar.ledger import Ledger
 from ayar.ledger.pages import Claim
 from ayar.records import Measurement, Move
 
-path, number, begin, until = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
+path, number = sys.argv[1], int(sys.argv[2])
 ledger = Ledger.open(path)
 study = ledger.find_study("main").id
 step, trial, claim, slowest = 0, None, None, 0.0
 count = 0
-time.sleep(max(0.0, begin - time.time()))
-while time.time() < until:
+print("ready", flush=True)
+until = time.monotonic() + float(input())
+while time.monotonic() < until:
     if step % 100 == 0:
         if trial is not None:
             ledger.end_move(study, trial, ended=True, claim=claim)
@@ -155,15 +170,9 @@ def crowd(folder: Path, processes: int = 32, seconds: float = 60.0) -> dict[str,
     path = folder / "crowd.db"
     with Ledger.open(path) as ledger:
         ledger.create_study("main", {})
-    begin = time.time() + processes  # they start slowly, and all are to write at the same time
-    times = [str(begin), str(begin + seconds)]
-    words = [[sys.executable, "-c", CROWD, str(path), str(number), *times] for number in range(processes)]
-    started = [subprocess.Popen(each, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for each in words]
-    told = [process.communicate() for process in started]
-    errors = [
-        said[1].strip().splitlines()[-1] for process, said in zip(started, told, strict=True) if process.returncode
-    ]
-    counts = [int(said[0].split()[0]) for said in told if said[0]]
+    words = [[sys.executable, "-c", CROWD, str(path), str(number)] for number in range(processes)]
+    said, errors = together(words, seconds)
+    counts = [int(line.split()[0]) for line in said]
     with sqlite3.connect(path) as file:
         held = file.execute("SELECT count(*) FROM measurements").fetchone()[0]
         wrong = file.execute(
@@ -178,7 +187,7 @@ def crowd(folder: Path, processes: int = 32, seconds: float = 60.0) -> dict[str,
         "wrong": wrong,
         "a_second": round(sum(counts) / seconds),
         "least_and_most_of_a_process": [min(counts), max(counts)],
-        "slowest_append_s": max(float(said[0].split()[1]) for said in told if said[0]),
+        "slowest_append_s": max(float(line.split()[1]) for line in said),
     }
 
 
@@ -309,14 +318,15 @@ from ayar.ledger import Ledger
 from ayar.ledger.pages import Claim
 from ayar.records import Measurement, Move
 
-url, what, begin, until = sys.argv[1], sys.argv[2], float(sys.argv[3]), float(sys.argv[4])
+url, what = sys.argv[1], sys.argv[2]
 ledger = Ledger.open(url)
 study = ledger.find_study("main").id
 trial = ledger.add_trial(study, {}, 0)
 claim = Claim(ledger.add_move(study, Move(trial, {}, 0, 0, 10**6)), ledger.session)
 count = step = 0
-time.sleep(max(0.0, begin - time.time()))
-while time.time() < until:
+print("ready", flush=True)
+until = time.monotonic() + float(input())
+while time.monotonic() < until:
     if what == "append":
         step += 1
         ledger.add_measurements(study, trial, [Measurement(step, 0.5, 0.1, {"error": 0.5})], claim=claim)
@@ -332,7 +342,7 @@ print(count)
 """
 
 
-def postgres(folder: Path, seconds: float = 6.0) -> dict[str, Any]:  # noqa: ARG001
+def postgres(folder: Path, seconds: float = 4.0) -> dict[str, Any]:  # noqa: ARG001
     """Claims and appends of 1 to 32 processes, each waiting for the server's disk."""
     from tests.postgres import server
 
@@ -343,11 +353,8 @@ def postgres(folder: Path, seconds: float = 6.0) -> dict[str, Any]:  # noqa: ARG
         for what in ("append", "claim", "end and claim again"):
             found[what] = {}
             for processes in (1, 4, 16, 32):
-                begin = time.time() + 1 + processes / 2
-                words = [sys.executable, "-c", PG_WORKER, url, what, str(begin), str(begin + seconds)]
-                started = [subprocess.Popen(words, stdout=subprocess.PIPE, text=True) for _ in range(processes)]
-                counts = [int(process.communicate()[0]) for process in started]
-                found[what][processes] = round(sum(counts) / seconds)
+                said, _ = together([[sys.executable, "-c", PG_WORKER, url, what]] * processes, seconds)
+                found[what][processes] = round(sum(map(int, said)) / seconds)
         with Ledger.open(url) as ledger:
             study = ledger.find_study("main").id
             begun = time.perf_counter()
