@@ -123,3 +123,13 @@ def test_a_space_of_very_many_dimensions_is_left_to_halving():
     problem = Problem(Space(**{f"x{i}": Float(0.0, 1.0) for i in range(120)}), HORIZON)
     assert Racer().propose(problem, [], 3) == Halving().propose(problem, [], 3)
     assert Racer().recommend(problem, []) is None
+
+
+def test_trials_that_a_narrowed_space_leaves_outside_are_evidence_but_neither_continued_nor_recommended():
+    history = _searched(30)
+    narrow = Problem(Space(x=Float(0.0, 0.5), y=Float(0.0, 1.0)), HORIZON)
+    outside = {trial.id for trial in history if trial.config["x"] > 0.5}
+    assert outside
+    assert Racer().recommend(narrow, history).id not in outside
+    assert not outside & {proposal.trial for proposal in Racer().propose(narrow, history, 8)}
+    assert outside & set(Board.of(narrow, history, 1 / 12).places.tolist())

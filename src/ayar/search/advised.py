@@ -70,6 +70,8 @@ class Advised:
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """What the searcher proposes, with moves in the place of some new trials; see ``Searcher``."""
         proposals = self.searcher.propose(problem, history, n)
+        if problem.horizon == 1:
+            return proposals  # one reading is no curve
         known, number, waiting = Known(history), searched(history), moves(problem, history)
         for place, proposal in enumerate(proposals):
             if proposal.trial is not None:

@@ -26,6 +26,7 @@ _BROKEN = 16  # broken trials that it sees
 _FEARED = (0.9, 0.5)  # a broken trial counts as this quantile of the others' ends, with this variance
 _LEAST_FITTED = 4  # with fewer, length scales are what they usually are
 _RATED = 5  # trials whose seconds are known, before cost is counted in seconds
+_EDGE = 1e-9
 _INSTANT = 0.02  # seconds; quicker steps count as if they took as long
 _PAUSED, _RUNNING, _FAILED, _DIVERGED = (
     STATES.index(s) for s in (State.PAUSED, State.RUNNING, State.FAILED, State.DIVERGED)
@@ -71,7 +72,8 @@ class Board:
         losses: Their least losses by each rung, NaN beyond where they are.
         last_step: The steps that they are at.
         rates: Seconds that a step of theirs takes; 0 where nobody told.
-        idle: Whether they wait to be continued.
+        inside: Whether they lie in the space, which may have been narrowed since.
+        idle: Whether they wait to be continued, and lie in the space.
         targets: The rungs that they stand on, or are on the way to.
         broken: Points of the latest trials that failed, diverged or break a limit.
         waiting: Points of outstanding new trials.
@@ -88,6 +90,7 @@ class Board:
     losses: np.ndarray
     last_step: np.ndarray
     rates: np.ndarray
+    inside: np.ndarray
     idle: np.ndarray
     targets: np.ndarray
     broken: np.ndarray
@@ -107,7 +110,8 @@ class Board:
         broken = np.isin(facts["state"], (_FAILED, _DIVERGED)) | violating(problem, history)
         running = facts["state"] == _RUNNING
         read = np.isfinite(losses).any(axis=1)
-        idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH)
+        inside = np.all((points >= -_EDGE) & (points <= 1 + _EDGE), axis=1)
+        idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH) & inside
         places = np.flatnonzero(usable & read & ~broken)
         early = _earliest(losses[:, start], places)
         places = places[_worth_reading(losses[places])]
@@ -121,6 +125,7 @@ class Board:
             losses[places],
             facts["last_step"][places],
             facts["cost_s"][places] / np.maximum(facts["last_step"][places], 1),
+            inside[places],
             idle[places] & (facts["last_step"][places] >= steps[start]),
             np.maximum(np.searchsorted(steps, reached, side="right") - 1, 0),
             points[usable & broken][-_BROKEN:],

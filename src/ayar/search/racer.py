@@ -95,9 +95,9 @@ class Racer:
     def recommend(self, problem: Problem, history: Sequence[Trial]) -> Trial | None:
         """The trial expected to end best, not the one with the luckiest reading; None where nothing can be said."""
         board = Board.of(problem, history, self.first) if _races(problem) else None
-        if board is None or not len(board.places):
+        if board is None or not board.inside.any():
             return None
-        return history[int(board.places[board.outlook.mean.argmin()])]
+        return history[int(board.places[np.where(board.inside, board.outlook.mean, np.inf).argmin()])]
 
     def _fresh(
         self,
