@@ -71,6 +71,6 @@ def test_what_each_worker_may_use_is_said_by_options(folder, capsys):
     assert tune(sys.executable, "gpu.py", before=(*space, *limits)) == 0
     capsys.readouterr()
     assert main(["export", "gpu.db", "--json"]) == 0
-    assert {row["loss"] for row in json.loads(capsys.readouterr().out)} == {7.0}
+    assert {row["valid_error"] for row in json.loads(capsys.readouterr().out)} == {7.0}
     assert tune(sys.executable, "gpu.py", before=(*space, "--memory-gb", "-1")) == 1
     assert "memory_gb=-1.0 lets nothing train" in capsys.readouterr().err

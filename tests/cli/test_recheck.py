@@ -137,7 +137,8 @@ def test_a_small_change_is_answered_by_a_replay(store, capsys, monkeypatch):
     assert due(store, capsys) == ("replay", ["software"])
     assert main(["recheck", store, "--if-due", "--workers", "0", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert (found["trainings"], found["verdict"], found["screened"]) == (3, "keep, not beaten", [])
+    assert (found["verdict"], found["screened"]) == ("keep, not beaten", [])
+    assert found["trainings"] <= 5
 
 
 # -- history, adoption, winners from elsewhere

@@ -42,9 +42,9 @@ def test_without_a_learning_rate_what_lies_on_a_log_scale_is_stepped_first():
     ]
 
 
-def test_what_the_trials_call_important_is_stepped_first():
+def test_what_the_trials_call_important_is_stepped_right_after_the_learning_rate():
     steps = local_steps(INCUMBENT, SPACE, Record(important=["momentum", "units"]))
-    assert origins(steps)[:2] == ["momentum 0.225", "units x 3"]
+    assert [origin.split()[0] for origin in origins(steps)] == ["learning_rate", "learning_rate", "momentum", "units"]
 
 
 def test_a_single_step_goes_where_the_search_was_better():

@@ -176,7 +176,7 @@ def test_a_failure_tells_what_and_where_in_the_users_words(trainer, move):
 
     *_, last = trainer(train).run(move(3, 0, 2))
     assert isinstance(last, Failed)
-    assert (last.trial, last.machine, last.contract) == (3, False, False)
+    assert (last.trial, last.chances, last.contract) == (3, 0, False)
     first, where, *more = last.error.splitlines()
     assert first == "ValueError: rows: 3"
     assert where.startswith(f'  File "{__file__}", line ')

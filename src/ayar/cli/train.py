@@ -33,8 +33,8 @@ def tune(args: argparse.Namespace) -> None:
     Example: ayar tune sales.csv --target bought --trials 200
     Example: ayar tune train.py:train --minimize valid_error --minutes 30
     Example: ayar tune train.py:train --minimize valid_error --minimize seconds
-    Example: ayar tune train.py:train --minimize valid_error --constraint "latency_ms <= 5"
-    Example: ayar tune train.py:train --store train.db --space wider.toml --change-space
+    Example: ayar tune train.py:train --minimize error --constraint "ms <= 5"
+    Example: ayar tune train.py:train --space wider.toml --change-space
     Example: ayar tune sales.csv --target bought --learn-from last_year.db
     Example: ayar tune --space space.toml --minimize valid_error -- \
                  python train.py --lr {learning_rate} --seed {seed}

@@ -70,12 +70,13 @@ def challengers(incumbent: Configuration, space: Space, record: Record) -> list[
 
 
 def local_steps(incumbent: Configuration, space: Space, record: Record = Record()) -> list[Challenger]:
-    """Steps to both sides on the most important hyperparameter, then one on each of the next two.
+    """Steps to both sides on the first hyperparameter, then one on each of the next two.
 
     A step on a log scale is a factor of 3, elsewhere a quarter of the range, to the neighbour in an ordered choice,
     to the value that the search liked best in another. The single steps go to the side where the search's trials
-    were better. Unless importances are known, the learning rate counts as the most important, then what lies on a
-    log scale. A step that the end of a range cuts to less than half is left out.
+    were better. The learning rate comes first whatever mattered in the search, which has settled near its best value
+    of then: nothing else's best value moves as readily with data, machines and nets. The others come by importance,
+    where it is known, else those on a log scale. A step that the end of a range cuts to less than half is left out.
 
     >>> space = Space(learning_rate=Float(0.001, 1.0, log=True))
     >>> [(step.config, step.origin) for step in local_steps({"learning_rate": 0.5}, space)]
@@ -112,11 +113,11 @@ def at_edge(config: Configuration, incumbent: Configuration, space: Space) -> bo
 
 
 def _most_important_first(incumbent: Configuration, space: Space, important: Sequence[str]) -> list[str]:
-    known = [name for name in important if name in incumbent]
-    rest = [name for name in space.names if name in incumbent and name not in known]
-    rates = [name for name in ROLES["learning_rate"] if name in rest]
-    logged = [name for name in rest if getattr(space[name], "log", False) and name not in rates]
-    return [*known, *rates, *logged, *(name for name in rest if name not in (*rates, *logged))]
+    rates = [name for name in ROLES["learning_rate"] if name in incumbent and name in space.names]
+    known = [name for name in important if name in incumbent and name not in rates]
+    rest = [name for name in space.names if name in incumbent and name not in (*rates, *known)]
+    logged = [name for name in rest if getattr(space[name], "log", False)]
+    return [*rates, *known, *logged, *(name for name in rest if name not in logged)]
 
 
 def _steps(name: str, incumbent: Configuration, space: Space, trials: Sequence[Trial]) -> list[Challenger]:

@@ -269,7 +269,7 @@ def _milestone(count: int) -> int:
     """The largest of some numbers, each about a third above the one before, that is not above ``count``.
 
     >>> [_milestone(count) for count in (5, 9, 20, 100)]
-    [5, 8, 18, 85]
+    [5, 8, 20, 91]
     """
     reached = 8
     while (further := reached * 13 // 10) <= count:
