@@ -81,7 +81,9 @@ def _begun(replay: Replay, history: History, proposal: Proposal) -> tuple[Trial,
     row = replay.row(proposal.config)
     news, ended = replay.train(row, move.start_step, move.stop_step)
     curve = trial.curve.extended(news)
-    stands_at = max(move.stop_step, curve.last_step) if not ended or not news else curve.last_step
+    stands_at = curve.last_step if ended and news else max(move.stop_step, curve.last_step)
+    if not news:
+        stands_at = replay.problem.horizon
     after = replace(trial, curve=curve, target_step=curve.last_step, ended=ended)
     seconds = replay.seconds(row, stands_at) - replay.seconds(row, move.start_step)
     return replace(trial, target_step=move.stop_step), after, max(stands_at - move.start_step, 1), max(seconds, 1e-9)

@@ -125,7 +125,7 @@ class Replay:
     def train(self, row: int, start: int, stop: int) -> tuple[list[Measurement], bool]:
         """The measurements after step ``start`` up to ``stop``, and whether training ended by itself.
 
-        Where nothing is measured until ``stop``, training goes on to the first reading.
+        Where nothing is measured until ``stop``, training goes on to the first reading, or to its end.
         """
         table = self.table
         curve = table.losses[row, :, self._repeat[row]]
@@ -143,7 +143,7 @@ class Replay:
             news.append(Measurement(step, loss))
             if not np.isfinite(loss):
                 return news, True
-        return news, stop == table.horizon
+        return news, stop == table.horizon or not news  # to the end without a reading: nothing will come
 
     def seconds(self, row: int, step: int) -> float:
         """Seconds of training up to a step, as recorded; or one for each step."""
