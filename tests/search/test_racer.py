@@ -74,10 +74,9 @@ def test_outstanding_slices_spread_workers_over_trials():
     assert len(set(new)) == len(new)
 
 
-def test_an_interrupted_first_slice_is_finished_first():
+def test_a_trial_that_was_interrupted_before_its_first_reading_is_trained_first():
     history = _searched(12)
-    cut = Curve((Measurement(1, 0.9),))
-    history.append(Trial(len(history), {"x": 0.5, "y": 0.5}, 0, curve=cut, target_step=1))
+    history.append(Trial(len(history), {"x": 0.51, "y": 0.5}, 0))
     (proposal,) = Racer().propose(PROBLEM, history, 1)
     assert (proposal.trial, proposal.stop_step) == (len(history) - 1, FIRST_STOP)
 

@@ -79,7 +79,7 @@ class Board:
         waiting: Points of outstanding new trials.
         early: Points of the earliest trials, for the length scales.
         early_losses: Their least losses by the end of the first slice, which never change.
-        interrupted: Places of trials that are idle before the end of their first slice.
+        interrupted: Places of idle trials without a reading.
     """
 
     problem: Problem
@@ -126,13 +126,13 @@ class Board:
             facts["last_step"][places],
             facts["cost_s"][places] / np.maximum(facts["last_step"][places], 1),
             inside[places],
-            idle[places] & (facts["last_step"][places] >= steps[start]),
+            idle[places],
             np.maximum(np.searchsorted(steps, reached, side="right") - 1, 0),
             points[usable & broken][-_BROKEN:],
             points[usable & ~read & running][-_MODELLED:],
             points[early],
             losses[early, start],
-            tuple(np.flatnonzero(idle & ~broken & (facts["last_step"] < steps[start])).tolist()),
+            tuple(np.flatnonzero(idle & ~broken & ~read).tolist()),
         )
 
     @property

@@ -87,7 +87,7 @@ class Racer:
             if row is None:
                 break
             trial = history[int(board.places[row])]
-            rung = min(board.targets[row] + _SLICE, len(board.steps) - 1)
+            rung = min(max(board.targets[row] + _SLICE, board.first), len(board.steps) - 1)
             proposals.append(Proposal(trial.config, board.steps[rung], trial.id))
             board = board.with_thawed(row, rung)
         return proposals
