@@ -149,7 +149,9 @@ def main() -> None:
     alone = {key: result for key, result in everything.items() if " x " not in key}
     for kind, title in ((False, "Final values only"), (True, "Curves")):
         if any(result["sliceable"] == kind for result in alone.values()):
-            print(f"## {title}\n\n{report(alone, kind)}\n")
+            measured = [key.split("/")[1] for key, result in alone.items() if result["sliceable"] == kind]
+            against = "halving" if "halving" in measured else measured[-1]
+            print(f"## {title}\n\n{report(alone, kind, against)}\n")
     arms = {key.split("/")[1] for key, result in alone.items() if result["sliceable"]}
     if "racer" in arms and len(arms) > 1:
         print(
