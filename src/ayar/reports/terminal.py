@@ -228,15 +228,23 @@ def _with_axes(rows: Sequence[str], x: Scale, y: Scale) -> list[str]:
 
 
 def _bracket(name: str, first: float, last: float, wide: int) -> str:
-    """A stretch of the axis, from one place in [0, 1] to another, with its name inside it or else beside it."""
+    """A stretch of the axis, from one place in [0, 1] to another, with its name inside it or else beside it.
+
+    Where there is no room for the name, it is cut to the largest room that there is.
+    """
     start, stop = round(first * (wide - 1)), round(last * (wide - 1))
     inside = stop - start - 1
-    if inside >= len(name) + 2:
-        return f"{' ' * (_MARGIN + 1 + start)}├{f' {name} ':─^{inside}}┤"
     mark = f"├{'─' * inside}┤" if stop > start else "▲"
-    if start + len(mark) + len(name) < wide:
-        return f"{' ' * (_MARGIN + 1 + start)}{mark} {name}"
-    return f"{' ' * (_MARGIN + max(0, start - len(name)))}{name} {mark}"
+    rooms = {"inside": inside - 2, "right": wide - start - len(mark) - 1, "left": start - 1}
+    side = next((side for side, room in rooms.items() if room >= len(name)), max(rooms, key=lambda side: rooms[side]))
+    if len(name) > rooms[side]:
+        name = f"{name[: max(rooms[side] - 1, 0)]}…"
+    margin = " " * (_MARGIN + 1)
+    if side == "inside":
+        return f"{margin}{' ' * start}├{f' {name} ':─^{inside}}┤"
+    if side == "right":
+        return f"{margin}{' ' * start}{mark} {name}"
+    return f"{margin}{' ' * (start - len(name) - 1)}{name} {mark}"
 
 
 class _Canvas:
