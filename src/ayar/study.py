@@ -382,8 +382,13 @@ class Study:
     def _verdicts(
         self, chosen: Sequence[Trial], n_classes: int | None, most_rivals: int = _MOST_RIVALS
     ) -> dict[int, tuple[Verdict, ...]]:
-        """Verdicts by trial on those that were trained, each read beside the curves of the search."""
-        rivals = worth_reading([t for t in self._book.history if t.purpose in SEARCH_DATA], most_rivals)
+        """Verdicts by trial on those that were trained, each read beside the curves of the search.
+
+        Attempts that followed advice stand aside: putting advice to the test must not change it.
+        """
+        followed = {note.body["attempt"] for note in self.notes("advice tried")}
+        data = [t for t in self._book.history if t.purpose in SEARCH_DATA and t.id not in followed]
+        rivals = worth_reading(data, most_rivals)
         siblings = [t.curve for t in rivals]
         return {
             t.id: diagnose(

@@ -165,7 +165,7 @@ def test_diagnose_tries_its_own_advice_and_counts_whether_it_helped(tmp_path, ca
     assert "It helped." in out
     assert "(Helped in 1 of 1.)" in out
     (outcome,) = json.loads(run(capsys, "diagnose", "slow.db", "0", "--try", "--json"))["tried"]
-    assert outcome["helped"]
+    assert (outcome["attempt"], outcome["helped"]) == (1, True)
 
 
 SLOW = """

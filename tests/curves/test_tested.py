@@ -43,8 +43,7 @@ def test_a_slow_trial_is_followed_by_a_faster_one_with_the_same_seed(study):
 
 def test_the_outcome_is_on_record_once(study):
     slow = study.attempt(train, learning_rate=0.003, iterations=40)
-    move = Advice("too slow", "A guess.", {"learning_rate": 0.03})
-    first, again = study.follow(train, slow.id, move), study.follow(train, slow.id, move)
+    first, again = study.follow(train, slow.id), study.follow(train, slow.id)
 
     assert first == again
     assert [note.body for note in study.notes("advice tried")] == [first.to_dict()]

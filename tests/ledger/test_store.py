@@ -305,8 +305,10 @@ def test_a_study_goes_on_where_the_ledger_was_closed(store):
 
 
 def test_a_file_may_be_named_by_its_url(tmp_path):
-    Ledger.open(tmp_path / "study.db").close()
-    Ledger.open(f"sqlite:///{tmp_path / 'study.db'}", create=False).close()
+    with Ledger.open(tmp_path / "study.db") as ledger:
+        ledger.create_study("digits", {})
+    with Ledger.open(f"sqlite:///{tmp_path / 'study.db'}", create=False) as ledger:
+        assert [row.name for row in ledger.studies()] == ["digits"]
 
 
 def test_trials_read_before_a_ledger_was_closed_keep_their_curves(store):
