@@ -23,7 +23,7 @@ def seeds(purpose, count, study_seed=0):
 @given(
     st.sampled_from(["kfold", "repeated", "holdout"]),
     st.integers(2, 8),
-    st.sampled_from(["plain", "y", "groups", "both", "time"]),
+    st.sampled_from(["plain", "y", "groups", "both", "time", "time and groups", "time and lasting groups"]),
     st.sampled_from(Purpose),
     st.integers(0, 40),
     st.integers(0, 5),
@@ -35,6 +35,8 @@ def test_no_row_is_on_both_sides_and_the_same_seed_gives_the_same_rows(method, k
         "groups": {"groups": GROUPS},
         "both": {"y": CLASSES, "groups": GROUPS},
         "time": {"time": np.arange(60) // 2},
+        "time and groups": {"time": np.arange(60) // 2, "groups": GROUPS},
+        "time and lasting groups": {"time": np.arange(60) // 2, "groups": np.arange(60) % 7},
     }[kind]
     folds = Folds(**given, method=method, k=k, seed=seed)
     train, valid = folds(trial_seed(seed, purpose, number))
@@ -44,8 +46,8 @@ def test_no_row_is_on_both_sides_and_the_same_seed_gives_the_same_rows(method, k
     assert not set(train) & set(valid)
     assert all(np.array_equal(a, b) for a, b in zip((train, valid), again, strict=True))
     if "groups" in given:
-        assert not set(GROUPS[train]) & set(GROUPS[valid])
-    if kind == "time":
+        assert not set(given["groups"][train]) & set(given["groups"][valid])
+    if "time" in given:
         assert max(train // 2) < min(valid // 2)
 
 
@@ -82,6 +84,23 @@ def test_folds_by_time_move_forward():
     assert first == [10, 20, 30, 40, 50]
 
 
+def test_by_time_groups_that_end_before_others_begin_lose_no_row():
+    visits = Folds(time=np.arange(60), groups=np.arange(60) // 10, method="kfold", k=5)
+    train, valid = visits(trial_seed(0, Purpose.RERANK, 1))
+    assert (train.tolist(), valid.tolist()) == (list(range(20)), list(range(20, 30)))
+
+
+def test_by_time_groups_that_never_end_are_shared_between_the_sides_anew_for_each_stream():
+    users = Folds(time=np.arange(600), groups=np.arange(600) % 10, method="kfold", k=5)
+    judged = []
+    for purpose in (Purpose.RERANK, Purpose.FINALISE):
+        train, valid = users(trial_seed(0, purpose, 4))
+        assert (len(train), len(valid)) == (400, 20)
+        assert len(set(valid % 10)) == 2
+        judged.append(tuple(valid))
+    assert judged[0] != judged[1]
+
+
 @pytest.mark.parametrize(
     ("n", "method", "words"),
     [(150, "kfold", "150 rows are few"), (5000, "repeated", "5,000 rows"), (60_000, "holdout", "are many")],
@@ -102,7 +121,10 @@ def test_the_method_follows_from_the_number_of_rows_and_says_why(n, method, word
         ({"y": np.array([0] * 50 + [1] * 3), "method": "kfold"}, "3 rows of class 1 cannot be shared among 5"),
         ({"groups": np.arange(60) // 30, "method": "kfold"}, "2 groups cannot be shared among 5 parts"),
         ({"time": np.zeros(60)}, "no earlier row to train on"),
-        ({"time": np.arange(60), "groups": GROUPS}, "by time and by groups at once"),
+        (
+            {"time": np.arange(60), "groups": np.arange(60) // 40},
+            "no earlier row of a group that doesn't reach into it",
+        ),
     ],
 )
 def test_what_cannot_be_split_is_named(given, message):

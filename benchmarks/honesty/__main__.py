@@ -1,8 +1,10 @@
 """How honest the winner is, in worlds whose truth is known: bias, coverage, and what the selection is worth.
 
-    python benchmarks/honesty --repeats 2000 --out benchmarks/results
+    python benchmarks/honesty --repeats 1000 --pieces /tmp/pieces --out benchmarks/results
 
-Needs ``pip install 'ayar[bench]'``; SMAC is compared where it is installed (``--smac-repeats 0`` leaves it out).
+What was measured is kept in ``--pieces``, one file for each way and world, and not measured again: a run can be
+stopped, or done in parts (``--world``, ``--noise``, ``--way``). Needs ``pip install 'ayar[bench]'``; SMAC is compared
+where it is installed (``--smac-repeats 0`` leaves it out).
 """
 
 from __future__ import annotations
@@ -12,87 +14,65 @@ import json
 import math
 import platform
 import sys
-from dataclasses import asdict, dataclass
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from time import perf_counter
+from time import process_time
 
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from arms import Found, ayar, interval_of, optuna_best, single_best
-from smac_arm import smac_incumbent
-from worlds import SPACE, VERY_SKEWED, WORLDS, World, truth
-
-from ayar.stats import mean_interval
+from page import page
+from pieces import FIXED, OURS, SINGLE, WAYS, home, piece
+from worlds import NULL, VERY_SKEWED, WORLDS
 
 RATIOS = (0.3, 1.0, 2.0)
+Columns = dict[str, np.ndarray]
 
 
-@dataclass(frozen=True)
-class Mean:
-    """A mean over repeats with its Monte-Carlo standard error."""
-
-    mean: float
-    error: float
-    repeats: int
-
-    @classmethod
-    def of(cls, values: list[float]) -> Mean:
-        """Of one value for each repeat."""
-        array = np.array(values, dtype=float)
-        return cls(float(array.mean()), float(array.std(ddof=1) / math.sqrt(len(array))), len(array))
+def mean(values: np.ndarray) -> dict[str, float]:
+    """Mean with its Monte-Carlo standard error."""
+    return {"mean": float(values.mean()), "error": float(values.std(ddof=1) / math.sqrt(len(values)))}
 
 
-def honesty(found: list[Found]) -> dict[str, object]:
+def honesty(ours: Columns) -> dict[str, object]:
     """Bias and coverage of what is reported as the result."""
-    scored = [(f, s) for f in found if f.winner and (s := interval_of(f.winner))]
-    bias = Mean.of([s.mean - truth(f.config) for f, s in scored])
-    covered = [s.low <= truth(f.config) <= s.high for f, s in scored]
-    student = [low <= truth(f.config) <= high for f, s in scored for _, low, high in [mean_interval(s.values)]]
-    gains = [(f, f.winner.improvement) for f, _ in scored if f.winner and f.winner.improvement]
-    home = truth(SPACE.default())
+    scored = np.isfinite(ours["mean"])
+    ours = {name: column[scored] for name, column in ours.items()}
+    truth, compared = ours["truth"], np.isfinite(ours["gain"])
+    bias = mean(ours["mean"] - truth)
+    gained = (home() - truth)[compared]
     return {
-        "fresh-seed bias": asdict(bias),
-        "bias in Monte-Carlo standard errors": bias.mean / bias.error,
-        "search-best bias": asdict(
-            Mean.of([-(f.winner.optimism or 0.0) + s.mean - truth(f.config) for f, s in scored])
-        ),
-        "coverage of the 95 % interval": float(np.mean(covered)),
-        "coverage of Student": float(np.mean(student)),
+        "fresh-seed bias": bias,
+        "bias in Monte-Carlo standard errors": bias["mean"] / bias["error"],
+        "search-best bias": mean((ours["search best"] - truth)[np.isfinite(ours["search best"])]),
+        "coverage of the 95 % interval": float(np.mean((ours["low"] <= truth) & (truth <= ours["high"]))),
+        "coverage of Student": float(np.mean((ours["student low"] <= truth) & (truth <= ours["student high"]))),
         "coverage of the gain over the default": float(
-            np.mean([g.low <= home - truth(f.config) <= g.high for f, g in gains])
+            np.mean((ours["gain low"][compared] <= gained) & (gained <= ours["gain high"][compared]))
         ),
-        "fresh seeds (median)": float(np.median([len(s.values) for _, s in scored])),
-        "share of scores with a failed seed": float(np.mean([s.failed > 0 for _, s in scored])),
-        "repeats": len(scored),
+        "fresh seeds (median)": float(np.median(ours["seeds"])),
+        "share for confirmation (mean)": float(ours["share"].mean()),
+        "share of scores with a failed seed": float(np.mean(ours["failed"] > 0)),
+        "repeats": int(scored.sum()),
+        "without a score": int((~scored).sum()),
     }
 
 
-def worth(arms: dict[str, list[Found]]) -> dict[str, object]:
-    """True loss of what each way hands over, and its difference to Ayar's; lower is better."""
-    ours = [truth(f.config) for f in arms["ayar"]]
+def worth(ways: dict[str, Columns]) -> dict[str, object]:
+    """True loss of what each way hands over, and by how much it is worse than Ayar's on the same seeds."""
     rows: dict[str, object] = {}
-    for name, found in arms.items():
-        own = [truth(f.config) for f in found]
-        claims = [f.claim for f in found]
+    for name, found in ways.items():
+        n = min(len(found["truth"]), len(ways[OURS]["truth"]))
         rows[name] = {
-            "true loss": asdict(Mean.of(own)),
-            "behind ayar": asdict(Mean.of([a - b for a, b in zip(own, ours, strict=False)])),
-            "claims too good by": asdict(Mean.of([t - c for t, c in zip(own, claims, strict=True)])),
-            "trainings": float(np.mean([f.trainings for f in found])),
+            "true loss": mean(found["truth"]),
+            "behind ayar": mean(found["truth"][:n] - ways[OURS]["truth"][:n]),
+            "claims too good by": mean(found["truth"] - found["claim"]),
+            "trainings": float(found["trainings"].mean()),
+            "repeats": len(found["truth"]),
         }
     return rows
-
-
-def false_claims(repeats: int, trainings: int) -> dict[str, object]:
-    """A world in which all configurations are equal: how often the winner is called better than the default."""
-    rng_world = World("null", lambda rng, config: float(rng.normal()) - truth(config))
-    found = [ayar(rng_world, 1.0, trainings, seed) for seed in range(repeats)]
-    gains = [f.winner.improvement for f in found if f.winner and f.winner.improvement]
-    called = [g.significant and g.mean > 0 for g in gains]
-    return {"called better than the default": float(np.mean(called)), "repeats": len(called), "trainings": trainings}
 
 
 def line(row: dict) -> str:
@@ -118,46 +98,51 @@ def environment() -> dict[str, str]:
     return known
 
 
-def write(folder: Path | None, results: list[dict], null: list[dict], seconds: float) -> None:
-    """Keep what is known so far."""
-    if folder is not None:
-        body = {"environment": environment(), "seconds": round(seconds), "worlds": results, "null": null}
-        (folder / "honesty.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+def measure(args: argparse.Namespace, folder: Path) -> dict[str, object]:
+    """All that was asked for."""
+    repeats = {OURS: args.repeats, FIXED: args.repeats, SINGLE: args.repeats, "SMAC incumbent": args.smac_repeats}
+    repeats = {name: repeats.get(name, args.rival_repeats) for name in WAYS if name == OURS or name in args.way}
+    worlds, null = [], []
+    for trainings in args.trainings:
+        found = piece(folder, NULL, 1.0, trainings, OURS, args.repeats)
+        called = found["significant"][np.isfinite(found["gain"])]
+        null.append({"called better than the default": called.mean(), "repeats": len(called), "trainings": trainings})
+        for ratio in args.noise:
+            for world in (*WORLDS, VERY_SKEWED):
+                if world.name not in args.world:
+                    continue
+                ways = {
+                    name: piece(folder, world, ratio, trainings, name, count)
+                    for name, count in repeats.items()
+                    if count
+                }
+                row = {"world": world.name, "ratio": ratio, "trainings": trainings}
+                worlds.append({**row, "honesty": honesty(ways[OURS]), "worth": worth(ways)})
+                print(line(worlds[-1]), flush=True)
+    return {"worlds": worlds, "null": null}
 
 
 def main() -> None:
-    """Run all worlds and write the result."""
+    """Run what is asked for and write the result."""
+    names = [world.name for world in (*WORLDS, VERY_SKEWED)]
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=2000)
-    parser.add_argument("--rival-repeats", type=int, default=400, help="repeats for Optuna")
-    parser.add_argument("--smac-repeats", type=int, default=100)
+    parser.add_argument("--repeats", type=int, default=1000)
+    parser.add_argument("--rival-repeats", type=int, default=100, help="repeats for Optuna")
+    parser.add_argument("--smac-repeats", type=int, default=40)
     parser.add_argument("--trainings", type=int, nargs="*", default=[100])
-    parser.add_argument("--ratios", type=float, nargs="*", default=RATIOS)
+    parser.add_argument("--noise", type=float, nargs="*", default=RATIOS)
+    parser.add_argument("--world", nargs="*", default=names, choices=names)
+    parser.add_argument("--way", nargs="*", default=[*WAYS], choices=[*WAYS])
+    parser.add_argument("--pieces", type=Path)
     parser.add_argument("--out", type=Path)
     args = parser.parse_args()
-    began, results = perf_counter(), []
-    null = [false_claims(args.repeats, trainings) for trainings in args.trainings]
-    print(null, flush=True)
-    for trainings in args.trainings:
-        for ratio in args.ratios:
-            for world in (*WORLDS, VERY_SKEWED):
-                arms = {"ayar": [ayar(world, ratio, trainings, seed) for seed in range(args.repeats)]}
-                arms["ayar, fixed share 0.3"] = [ayar(world, ratio, trainings, s, 0.3) for s in range(args.repeats)]
-                arms["single best of search"] = [single_best(world, ratio, trainings, s) for s in range(args.repeats)]
-                for sampler in ("random", "TPE"):
-                    arms[f"Optuna best_trial ({sampler})"] = [
-                        optuna_best(world, ratio, trainings, seed, sampler) for seed in range(args.rival_repeats)
-                    ]
-                if args.smac_repeats:
-                    arms["SMAC incumbent"] = [
-                        smac_incumbent(world, ratio, trainings, seed) for seed in range(args.smac_repeats)
-                    ]
-                arms = {name: found for name, found in arms.items() if found}
-                row = {"world": world.name, "ratio": ratio, "trainings": trainings}
-                results.append({**row, "honesty": honesty(arms["ayar"]), "worth": worth(arms)})
-                print(line(results[-1]), flush=True)
-                write(args.out, results, null, perf_counter() - began)
-    write(args.out, results, null, perf_counter() - began)
+    began = process_time()
+    with tempfile.TemporaryDirectory() as folder:
+        found = measure(args, args.pieces or Path(folder))
+    body = {"environment": environment(), "processor seconds": round(process_time() - began), **found}
+    if args.out:
+        (args.out / "honesty.json").write_text(json.dumps(body, indent=1) + "\n", encoding="utf-8")
+        (args.out / "honesty_tables.md").write_text(page(body), encoding="utf-8")
 
 
 if __name__ == "__main__":

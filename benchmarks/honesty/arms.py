@@ -10,7 +10,7 @@ import numpy as np
 from worlds import SPACE, World
 
 from ayar.confirmation import Training, confirm, noise_share, plan_confirmation, probes
-from ayar.records import Configuration, Curve, Measurement, Metric, Score, ScoreKind, Trial, Winner
+from ayar.records import Configuration, Curve, Measurement, Metric, ScoreKind, Trial, Winner
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import choose
 
@@ -26,12 +26,14 @@ class Found:
         claim: What it says it is worth.
         trainings: What it cost.
         winner: Ayar's whole record.
+        share: Of the trainings that Ayar kept for confirmation.
     """
 
     config: Configuration
     claim: float
     trainings: int
     winner: Winner | None = None
+    share: float = math.nan
 
 
 class Book:
@@ -81,7 +83,7 @@ def ayar(world: World, ratio: float, trainings: int, study_seed: int, share: flo
     winner = choose(book.trials, LOSS, SPACE)
     assert winner is not None
     score = winner.scores.get(ScoreKind.FRESH_SEED, winner.scores.get(ScoreKind.SEARCH_BEST))
-    return Found(winner.config, score.mean if score else math.nan, len(book.trials), winner)
+    return Found(winner.config, score.mean if score else math.nan, len(book.trials), winner, share)
 
 
 def single_best(world: World, ratio: float, trainings: int, study_seed: int) -> Found:
@@ -109,9 +111,3 @@ def optuna_best(world: World, ratio: float, trainings: int, study_seed: int, sam
     study = optuna.create_study(sampler=samplers[sampler](seed=study_seed))
     study.optimize(objective, n_trials=trainings)
     return Found(study.best_trial.params, study.best_value, trainings)
-
-
-def interval_of(winner: Winner) -> Score | None:
-    """The fresh-seed score, where it has at least two readings."""
-    score = winner.scores.get(ScoreKind.FRESH_SEED)
-    return score if score is not None and len(score.values) > 1 else None

@@ -47,6 +47,7 @@ def smac_incumbent(world: World, ratio: float, trainings: int, study_seed: int) 
     with tempfile.TemporaryDirectory() as folder:
         scenario = Scenario(cube, deterministic=False, n_trials=trainings, seed=study_seed, output_directory=folder)
         facade = RandomFacade(scenario, objective, overwrite=True, logging_level=False)
+        facade._optimizer.save = lambda: None  # noqa: SLF001 - it writes all it knows after each trial, half of its time
         best = facade.optimize()
         if isinstance(best, list):
             best = best[0]

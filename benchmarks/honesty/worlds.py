@@ -61,3 +61,6 @@ best values, and 3 % elsewhere; noise of 0.25 to 1.75, by the configuration."""
 
 VERY_SKEWED = World("log-normal", lambda rng, _: float(rng.lognormal() - math.exp(0.5)) / 2.161)
 """Skewness 6.2: beyond what an interval from ten readings can hold; reported, not counted."""
+
+NULL = World("null", lambda rng, config: float(rng.normal()) - truth(config))
+"""All configurations are equal (at a noise of 1)."""

@@ -97,7 +97,7 @@ def tuned(lab: Lab, world: World, *, thorough: bool) -> tuple[Winner, list[Trial
     else:
         more([t.config for t in ranked(trials)[:10]], range(1, 5), Purpose.RERANK)
     more([standings(trials)[0].config], range(10, 15) if thorough else range(5, 10), Purpose.FINALISE)
-    winner = choose(trials, METRIC, SPACE.default())
+    winner = choose(trials, METRIC, SPACE)
     assert winner is not None
     return winner, trials
 

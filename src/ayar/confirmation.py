@@ -132,7 +132,7 @@ def confirm(
         fit: Those of the trials whose configurations may win.
     """
     default = space.default()
-    while more := next_rerank(trials(), plan, default, study_seed, at_least, fit(trials())):
+    while more := next_rerank(known := trials(), plan, default, study_seed, at_least, fit(known)):
         wanted = [(c, trial_seed(study_seed, Purpose.RERANK, n), Purpose.RERANK, horizon) for c, n in more]
         if not train(wanted, "re-rank"):
             return
@@ -173,7 +173,7 @@ def next_rerank(
         fit: Those of the trials whose configurations may win; all where None.
     """
     fit = trials if fit is None else fit
-    unfit = {config_key(t.config) for t in trials} - {config_key(t.config) for t in fit}
+    unfit = set() if fit is trials else {config_key(t.config) for t in trials} - {config_key(t.config) for t in fit}
     by_id = {t.id: t.config for t in trials}
     wanted = [*(by_id[i] for i in plan.candidates), default]
     configs = {config_key(c): c for c in wanted if config_key(c) not in unfit}
@@ -181,8 +181,7 @@ def next_rerank(
         return []
     used: dict[str, set[int]] = {key: set() for key in configs}
     for t in trials:
-        key = config_key(t.config)
-        if t.purpose is Purpose.RERANK and key in used and (t.ended or t.error is not None):
+        if t.purpose is Purpose.RERANK and (t.ended or t.error is not None) and (key := config_key(t.config)) in used:
             used[key].add(number_of(study_seed, t.seed))
     first = min(FIRST_SEEDS, max(plan.rerank // len(configs), 1))
     opening = [(c, n) for n in range(first) for key, c in configs.items() if n not in used[key]]

@@ -8,7 +8,7 @@ rows, and fresh seeds mean fresh splits; nothing else in a study has to know abo
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import wraps
 from typing import Any
 
@@ -34,6 +34,7 @@ class Folds:
         y: Classes, shape ``(n,)``: each fold gets its share of each. Not for real targets.
         groups: Shape ``(n,)``: rows of one group (a patient, a speaker) are never on both sides.
         time: Shape ``(n,)``, of anything that can be sorted: rows validate only later than all they train with.
+            With groups, too: see ``kept_whole``.
         method: ``"kfold"``: every row validates once; ``"repeated"``: each seed draws a hold-out of its own;
             ``"holdout"``: all seeds share one; ``"auto"``: by the number of rows, see ``reason``.
         k: Folds; ``1 / k`` of the rows validate, with every method.
@@ -93,19 +94,17 @@ class Folds:
         if self.method == "holdout":
             return "", 0, 0
         number = number_of(self.seed, seed)
-        if self.time is not None:
+        if self.time is not None and self.groups is None:
             return "", 0, number % self.k  # time has one order only
-        if self.method == "repeated":
+        if self.method == "repeated" and self.time is None:
             return purpose_of(seed).value, number, 0
         return purpose_of(seed).value, number // self.k, number % self.k
 
     def split(self, stream: str, partition: int, fold: int) -> Split:
         """The split with a key."""
-        if self.time is not None:
-            return self._by_time(fold)
         position = list(Purpose).index(Purpose(stream)) + 1 if stream else 0
-        state = np.random.SeedSequence([self.seed, position, partition]).generate_state(1)[0]
-        train, valid = [*self._partition(int(state))][fold]
+        state = int(np.random.SeedSequence([self.seed, position, partition]).generate_state(1)[0])
+        train, valid = self._by_time(fold, state) if self.time is not None else [*self._partition(state)][fold]
         return np.sort(train), np.sort(valid)
 
     def on(self, train: Callable[..., Any]) -> Callable[..., Any]:
@@ -156,7 +155,7 @@ class Folds:
         settings = {"n_splits": 1, "test_size": 1 / self.k} if once else {"n_splits": self.k, "shuffle": True}
         return splitter(random_state=state, **settings).split(rows, self.y)  # type: ignore[no-any-return]
 
-    def _by_time(self, fold: int) -> Split:
+    def _by_time(self, fold: int, state: int) -> Split:
         assert self.time is not None
         order = np.argsort(self.time, kind="stable")
         if self.method == "holdout":
@@ -169,7 +168,11 @@ class Folds:
         valid = order[start:end]
         train = order[:start]
         train = train[self.time[train] < self.time[valid[0]]]  # of one moment, all on one side
-        return np.sort(train), np.sort(valid)
+        if self.groups is None:
+            return train, valid
+        rows, later = np.concatenate([train, valid]), np.repeat([0, 1], [len(train), len(valid)])
+        kept = kept_whole(later, self.groups[rows], (1 - 1 / self.k, 1 / self.k), np.random.default_rng(state))
+        return rows[kept & (later == 0)], rows[kept & (later == 1)]
 
     def _check(self) -> None:
         least, what = self.n, "rows"
@@ -179,19 +182,50 @@ class Folds:
             values, counts = np.unique(self.y, return_counts=True)
             least, what = int(counts.min()), f"rows of class {values[counts.argmin()]}"
         wanted = self.k if self.method == "kfold" or self.groups is not None else 2
+        if self.time is not None and self.groups is not None:
+            wanted = 2  # folds by time cut rows; a group is only ever on one of two sides
         if least < wanted:
             raise DataError(
                 f"{least} {what} cannot be shared among {wanted} parts. Give fewer folds (k={max(2, least)}), leave "
                 "the class out, or add rows."
             )
         if self.time is not None:
-            if self.groups is not None:
-                raise DataError("Folds by time and by groups at once are not offered. Give time= or groups=.")
             for fold in range(self.k if self.method != "holdout" else 1):
-                if not len(self._by_time(fold)[0]):
+                if not len(self._by_time(fold, 0)[0]):
+                    whose = "" if self.groups is None else " of a group that doesn't reach into it"
                     raise DataError(
-                        f"Fold {fold} by time has no earlier row to train on: give fewer folds than {self.k}."
+                        f"Fold {fold} by time has no earlier row{whose} to train on: give fewer folds than {self.k}."
                     )
+
+
+def kept_whole(part: np.ndarray, groups: np.ndarray, shares: Sequence[float], rng: np.random.Generator) -> np.ndarray:
+    """Which rows stay, shape ``(n,)``, so that no group is in two parts of a split by time.
+
+    A group whose rows all lie in one part stays as it is. One that reaches across a cut can be on one side only, and
+    its rows on the other side are left out: of such groups each part is given its share, drawn by ``rng``. So users
+    who come back forever are judged on days and on users that no training has seen.
+
+    Args:
+        part: Number of each row's part, shape ``(n,)``, the earliest 0.
+        groups: Shape ``(n,)``.
+        shares: Of the parts, adding up to 1.
+        rng: Decides which group goes where.
+
+    >>> part, groups = np.array([0, 0, 0, 1, 1]), np.array(["a", "b", "b", "b", "c"])
+    >>> kept_whole(part, groups, (0.5, 0.5), np.random.default_rng(0)).tolist()
+    [True, False, False, True, True]
+    """
+    names, member = np.unique(groups, return_inverse=True)
+    first, last = np.full(len(names), len(shares)), np.full(len(names), -1)
+    np.minimum.at(first, member, part)
+    np.maximum.at(last, member, part)
+    across = rng.permutation(np.flatnonzero(first < last))
+    ends = np.floor(np.cumsum(shares)[:-1] * len(across) + 1e-9).astype(int)
+    home = first.copy()
+    for number, those in enumerate(np.split(across, ends)):
+        home[those] = np.clip(number, first[those], last[those])
+    kept: np.ndarray = part == home[member]
+    return kept
 
 
 def _method(asked: str, n: int, k: int) -> tuple[str, str]:

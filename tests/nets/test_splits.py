@@ -123,6 +123,17 @@ def test_rows_of_one_group_stay_together_and_time_runs_forward(tmp_path):
                 assert sides[1].max() < task.sealed._X[:, 4].min()
 
 
+def test_by_time_and_group_no_group_is_in_two_parts_and_what_that_costs_is_said(tmp_path):
+    rng = np.random.default_rng(0)
+    time, group = rng.permutation(200), rng.integers(0, 20, 200)
+    np.savez(tmp_path / "visits.npz", X=rng.normal(size=(200, 4)), y=rng.integers(0, 2, 200), time=time, group=group)
+    task = load_task(tmp_path / "visits.npz", validate="kfold")
+    sizes = [len(task.data.X_train), len(task.data.X_valid), len(task.sealed._X)]
+    assert min(sizes) > 0
+    assert any(f"{200 - sum(sizes)} of 200 rows are left out: their group" in w for w in task.warnings)
+    assert not any("groups are in both" in w or "no earlier than" in w for w in task.warnings)
+
+
 def test_a_table_names_its_group_and_time_columns(tmp_path):
     rng = np.random.default_rng(1)
     lines = ["day,patient,age,ill"]

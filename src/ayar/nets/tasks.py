@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from ayar.errors import DataError, extra
-from ayar.folds import Folds
+from ayar.folds import Folds, kept_whole
 from ayar.leaks import find_leaks
 from ayar.nets import sources
 from ayar.nets.data import Data, Scaling, SealedTest
@@ -73,7 +73,8 @@ def load_task(
 
     Parts of the split that the source does not fix are drawn once from ``seed``, class by class: 60 % train,
     20 % validation, 20 % test. They come from rows of no part, or where all have one, from the train part. Rows of one
-    group stay in one part; by time, the latest rows are for the test, those before for validation.
+    group stay in one part; by time, the latest rows are for the test, those before for validation; by both, a group
+    that reaches across is in one part, and its rows elsewhere are left out.
 
     Args:
         source: Name of a built-in task, or path of a file.
@@ -208,7 +209,10 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
             raise DataError(f"The given parts of {raw.name} take all {n} rows: none is left to train on.")
         rest, missing = given["train"], ["train", *missing]
     if raw.time is not None or raw.group is not None:
-        return {**given, **_apart(raw, rest, missing, seed)}, []
+        apart = _apart(raw, rest, missing, seed)
+        lost = len(rest) - sum(map(len, apart.values()))
+        left_out = f"{lost} of {n} rows are left out: their group has rows in another part, and may be in one only."
+        return {**given, **apart}, [left_out] if lost else []
     rng = np.random.default_rng(seed)
     groups = [rest] if kind == "regression" else [rest[y[rest] == label] for label in np.unique(y[rest])]
     drawn: dict[str, list[np.ndarray]] = {part: [] for part in missing}
@@ -225,7 +229,10 @@ def _split(raw: Source, y: np.ndarray, kind: str, seed: int) -> tuple[dict[str, 
 
 
 def _apart(raw: Source, rest: np.ndarray, missing: list[str], seed: int) -> dict[str, np.ndarray]:
-    """``rest`` cut into parts by time, the latest rows last, or by whole groups; rows of one moment stay together."""
+    """``rest`` cut into parts by time, the latest rows last, or by whole groups; rows of one moment stay together.
+
+    By both, groups that reach across a cut are shared among the parts, see ``kept_whole``.
+    """
     if raw.time is not None:
         units, members = np.unique(raw.time[rest], return_inverse=True)
         order = np.arange(len(units))
@@ -244,7 +251,21 @@ def _apart(raw: Source, rest: np.ndarray, missing: list[str], seed: int) -> dict
     for i in range(len(ends)):  # at least one unit each
         ends[i] = min(max(ends[i], i + 1, ends[i - 1] + 1 if i else 1), len(units) - len(ends) + i)
     pieces = np.split(order, ends)
-    return {part: np.sort(rest[np.isin(members, piece)]) for part, piece in zip(missing, pieces, strict=True)}
+    apart = {part: np.sort(rest[np.isin(members, piece)]) for part, piece in zip(missing, pieces, strict=True)}
+    if raw.time is None or raw.group is None:
+        return apart
+    rows = np.concatenate([*apart.values()])
+    number = np.repeat(np.arange(len(apart)), [len(piece) for piece in apart.values()])
+    shares = np.array([SHARES[part] for part in apart]) / sum(SHARES[part] for part in apart)
+    kept = kept_whole(number, raw.group[rows], shares.tolist(), np.random.default_rng(seed))
+    whole = {part: rows[kept & (number == i)] for i, part in enumerate(apart)}
+    empty = [part for part, left in whole.items() if not len(left)]
+    if empty:
+        raise DataError(
+            f"No row of {raw.name} is left for {', '.join(empty)}: the groups there reach into the other parts, too. "
+            "Split by time or by group alone, or name the parts in the source."
+        )
+    return whole
 
 
 def _shared_out(rows: np.ndarray, parts: list[str]) -> dict[str, np.ndarray]:
