@@ -15,7 +15,7 @@ from typing import Any
 from ayar.errors import ClaimLost, MoveError
 from ayar.ledger.pages import Claim, Pages
 from ayar.ledger.sessions import Watch
-from ayar.ledger.store import Ledger
+from ayar.ledger.store import Ledger, Note
 from ayar.records import Configuration, Measurement, Metric, Move, State, Trial, config_key
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.search.history import History
@@ -26,11 +26,12 @@ class Logbook:
     """The trials of one study, kept in step with what is appended here, and at each ``refresh`` elsewhere.
 
     Attributes:
+        metric: What the trials are judged by.
         history: All trials by number, as searchers see them. Only the logbook changes it.
     """
 
     def __init__(self, ledger: Ledger, study: int, metric: Metric, horizon: int) -> None:
-        self._ledger, self._study, self._metric, self._horizon = ledger, study, metric, horizon
+        self._ledger, self._study, self.metric, self._horizon = ledger, study, metric, horizon
         self.history = History()
         self._pages = Pages(self.history, partial(ledger.curve_until, study))
         self._watch = Watch()
@@ -68,6 +69,14 @@ class Logbook:
     def of(self, config: Configuration, seed: int) -> Trial | None:
         """The trial of this configuration and seed. Seeds tell purposes apart."""
         return next((t for t in self.history.of(config) if t.seed == seed), None)
+
+    def notes(self, kind: str | None = None) -> list[Note]:
+        """What was written beside the trials, oldest first."""
+        return self._ledger.notes(self._study, kind)
+
+    def note(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Write something beside the trials."""
+        self._ledger.add_note(self._study, kind, dict(body))
 
     # -- who works on what -------------------------------------------------------------------------------------
 
@@ -141,7 +150,7 @@ class Logbook:
         for row in rows:
             metrics = dict(row)
             step, cost_s = metrics.pop("step", move.stop_step), metrics.pop("cost_s", 0.0)
-            new.append(self._metric.measurement(step, cost_s, metrics))
+            new.append(self.metric.measurement(step, cost_s, metrics))
             if new[-1].step > move.stop_step:
                 raise MoveError(
                     f"Trial {trial.id} is to stop at step {move.stop_step}, but step {new[-1].step} was told. "
@@ -167,7 +176,7 @@ class Logbook:
             case Measured():
                 if len(trial.curve) and event.step <= trial.curve.last_step:
                     return None  # the untrained net, measured again after a restart
-                self._append(trial, [self._metric.measurement(event.step, event.cost_s, event.metrics)])
+                self._append(trial, [self.metric.measurement(event.step, event.cost_s, event.metrics)])
             case Finished():
                 self._close(trial, ended=event.ended)
             case Failed() if self._tries(trial) < event.chances:

@@ -6,85 +6,53 @@ import sys
 import tempfile
 import textwrap
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-import numpy as np
-
-from ayar.confirmation import Plan, plan_confirmation
+from ayar.asking import ask
+from ayar.budget import Budget, plan_of
 from ayar.curves.advice import ROLES, advise
-from ayar.curves.schedules import rate_left
-from ayar.curves.tested import Outcome, hit_rates
-from ayar.curves.verdict import diagnose
-from ayar.errors import (
-    BudgetError,
-    LedgerError,
-    MissingExtra,
-    NotEnoughEvidence,
-    NotInLedger,
-    ObjectiveError,
-    SpaceError,
-)
+from ayar.curves.tested import TRIED, Outcome
+from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError
 from ayar.folds import Folds
 from ayar.goals import constraints_of, eligible, front, objectives_of
 from ayar.interrupt import Interrupt
-from ayar.intuition.findings import findings
-from ayar.intuition.importance import importance
+from ayar.intuition.importance import important_names
 from ayar.ledger.sessions import Heartbeat
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.recheck.course import run
 from ayar.recheck.findings import Recheck
-from ayar.recheck.fingerprint import fingerprint
-from ayar.recheck.history import HISTORY, adopted, timeline
-from ayar.recheck.plan import Course, Terms, plan
+from ayar.recheck.history import adopted, begin
+from ayar.recheck.plan import Terms, plan
 from ayar.recheck.sizes import resized
 from ayar.recheck.world import PRINT, news, world_of
-from ayar.records import (
-    Advice,
-    Configuration,
-    Metric,
-    Move,
-    Score,
-    ScoreKind,
-    State,
-    Trial,
-    Verdict,
-    Winner,
-    config_key,
-)
+from ayar.records import Advice, Configuration, Metric, Move, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports.page import render
-from ayar.reports.tables import Story, worth_reading
+from ayar.reports.tables import Story
 from ayar.run.events import Pool
 from ayar.run.local import open_pool
 from ayar.run.objective import as_training
 from ayar.run.workers import Workers
+from ayar.sealed import OPENED, open_test, test_score
 from ayar.search import searcher_named, sources
 from ayar.search.advised import Doctor
-from ayar.search.base import SEARCH_DATA, Problem, Recommender
+from ayar.search.base import Problem, Recommender
 from ayar.search.sources import source_of
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.space.change import aged, check_change
+from ayar.specification import SOURCE, SPACE_CHANGED, find_or_create, largest_step, was_of
 from ayar.stats import fold_interval, score_interval
-from ayar.tuning import Budget, Tuning, ask
-from ayar.winner import Interval, choose, finalised, ranked, score, standings
-
-SOURCE = "source"
-"""The kind of the notes that hold what an earlier study left behind."""
-
-SPACE_CHANGED = "space changed"
-"""The kind of the notes that changes of a study's space are."""
-
-
-_MOST_RIVALS = 300  # curves of a study that each other one is read beside; the best are among them
+from ayar.story import tell, verdicts_on
+from ayar.tuning import Tuning
+from ayar.winner import Interval, choose, ranked, standings
 
 
 class Study:
@@ -141,7 +109,7 @@ class Study:
         self.store = store
         self._ledger = Ledger.open(store, create=space is not None)
         try:
-            self._id, self.name, spec = _find_or_create(self._ledger, name, given)
+            self._id, self.name, spec = find_or_create(self._ledger, name, given)
         except BaseException:
             self._ledger.close()
             raise
@@ -283,7 +251,7 @@ class Study:
         was = dict(was or {})
         check_change(self.space, space, was)
         words = space.to_dict()
-        if "iterations" in self.space and _horizon(words.get("iterations")) != self.horizon:
+        if "iterations" in self.space and largest_step(words.get("iterations")) != self.horizon:
             raise SpaceError(
                 f"The horizon of study {self.name!r} stays {self.horizon} steps: keep iterations as it is."
             )
@@ -351,10 +319,10 @@ class Study:
         winner = adopted([*self.notes("confirmation"), *taken], self.trials(), self._metric) if taken else None
         if winner is None:
             winner = choose(self._eligible(), self._metric, self.space, self._interval)
-        openings = self.notes("test opened")
+        openings = self.notes(OPENED)
         if winner is None or not openings or openings[-1].body["config"] != winner.config:
             return winner
-        return replace(winner, scores={**winner.scores, ScoreKind.TEST: self._test_score(openings[-1].body)})
+        return replace(winner, scores={**winner.scores, ScoreKind.TEST: test_score(openings[-1].body, self._metric)})
 
     @property
     def _interval(self) -> Interval:
@@ -376,39 +344,16 @@ class Study:
         if trial is not None and trial not in {t.id for t in everyone}:
             raise NotInLedger(f"Study {self.name!r} has no trial {trial}; it has {len(everyone)}, counted from 0.")
         if trial is not None:
-            return self._verdicts([t for t in everyone if t.id == trial], n_classes)
-        return self._verdicts(everyone, n_classes)
-
-    def _verdicts(
-        self, chosen: Sequence[Trial], n_classes: int | None, most_rivals: int = _MOST_RIVALS
-    ) -> dict[int, tuple[Verdict, ...]]:
-        """Verdicts by trial on those that were trained, each read beside the curves of the search.
-
-        Attempts that followed advice stand aside: putting advice to the test must not change it.
-        """
-        followed = {note.body["attempt"] for note in self.notes("advice tried")}
-        data = [t for t in self._book.history if t.purpose in SEARCH_DATA and t.id not in followed]
-        rivals = worth_reading(data, most_rivals)
-        siblings = [t.curve for t in rivals]
-        return {
-            t.id: diagnose(
-                t.curve,
-                siblings=siblings,
-                horizon=self.horizon,
-                learning_rate_late=rate_left(t.config, t.curve.last_step, self.horizon),
-                n_classes=n_classes,
-            )
-            for t in chosen
-            if t.curve.last_step > 0 and t.curve.trained
-        }
+            everyone = [t for t in everyone if t.id == trial]
+        return verdicts_on(everyone, self._book, self.horizon, n_classes=n_classes)
 
     def notes(self, kind: str | None = None) -> list[Note]:
         """What was written beside the trials, oldest first: plans, test openings, fingerprints."""
-        return self._ledger.notes(self._id, kind)
+        return self._book.notes(kind)
 
     def note(self, kind: str, body: Mapping[str, Any]) -> None:
         """Write something beside the trials. Notes are never changed or removed."""
-        self._ledger.add_note(self._id, kind, dict(body))
+        self._book.note(kind, body)
 
     # -- training ----------------------------------------------------------------------------------------------
 
@@ -456,8 +401,8 @@ class Study:
         after = self._book.of(config, before.seed)
         assert after is not None
         outcome = Outcome(move.rule, trial, after.id, before.loss, after.loss)
-        if outcome.to_dict() not in [note.body for note in self.notes("advice tried")]:
-            self.note("advice tried", outcome.to_dict())
+        if outcome.to_dict() not in [note.body for note in self.notes(TRIED)]:
+            self.note(TRIED, outcome.to_dict())
         return outcome
 
     def tune(
@@ -510,13 +455,13 @@ class Study:
         folds = self._note_folds(objective)
         known = len(self.trials())
         with self._tuning(objective, problem, crew, at_most, progress) as tuning:
-            plan = self._plan(budget)
+            plan = plan_of(self._book, budget)
             if plan is None:
                 heeding = tuning.heed(listens)
-                measured = self._measured(heeding, budget, busy)
-                heeding.search(measured, busy, settled=lambda: self._plan(budget) is not None)
+                measured = heeding.measured(budget, busy)
+                heeding.search(measured, busy, settled=lambda: plan_of(self._book, budget) is not None)
             if budget.confirm and not tuning.interrupt.asked and ranked(self._eligible()):
-                tuning.confirm(plan or self._settled(budget, measured, busy, folds))
+                tuning.confirm(plan or tuning.settled(budget, measured, self._eligible(), busy, folds))
             self._note_lanes(tuning.pool, lanes, say=progress)
         if len(self.trials()) > known or not self.notes(PRINT):
             for kind, body in news(self.notes(), world_of(objective)):
@@ -563,10 +508,10 @@ class Study:
         prints = self.notes("fingerprint")
         before, world = prints[-1].body if prints and config is None else None, world_of(objective)
         sizes, now = resized(changed or {}, winner.config, self.space, before, world.fingerprint)
-        important = _important(self.trials(), self.space)
+        important = important_names(self.trials(), self.space)
         terms = replace(terms or Terms(), trainings=trainings, changed=sizes, now=now, important=important)
         course = plan(winner, self.trials(), self.space, self._metric, self.horizon, terms)
-        begun = self._begin_recheck(course, world.fingerprint)
+        begun = begin(self._book, course, world.fingerprint)
         if progress:
             print(textwrap.fill(course.sentence, 79), file=sys.stderr)
         problem = self._problem()
@@ -577,19 +522,6 @@ class Study:
             if kind != PRINT:  # a winner keeps the fingerprint it was found with
                 self.note(kind, body)
         return found
-
-    def _begin_recheck(self, course: Course, today: Mapping[str, Any]) -> Note:
-        """The note that a recheck starts with: seeds nobody used before. That of a stopped one, if it can go on."""
-        settled = {"course": course.to_dict(), "fingerprint": today}
-        finished = {note.body["begun"] for note in self.notes("recheck")}
-        earlier = self.notes("recheck begun")[-1:]
-        if earlier and earlier[0].id not in finished and all(earlier[0].body[k] == v for k, v in settled.items()):
-            return earlier[0]
-        # A trial uses at most one seed, so the count of a purpose's trials lies beyond all of its used seeds.
-        used = Counter(t.purpose for t in self.trials())
-        first = {purpose: used[purpose] for purpose in (Purpose.RECHECK, Purpose.CONFIRM)}
-        self.note("recheck begun", {**settled, "first": first})
-        return self.notes("recheck begun")[-1]
 
     def _sliceable(self, objective: Any) -> bool:
         """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""
@@ -689,34 +621,6 @@ class Study:
             return trials
         return [t for t in trials if t.purpose is not Purpose.SEARCH or self.space.contains(t.config)]
 
-    def _plan(self, budget: Budget) -> Plan | None:
-        """The confirmation that an earlier tuning with this very budget began: its search is over."""
-        for note in reversed(self.notes("confirmation")):
-            plan = note.body["plan"]
-            if note.body["budget"] == asdict(budget) and plan.keys() == {field.name for field in fields(Plan)}:
-                return Plan(**{**plan, "candidates": tuple(plan["candidates"])})
-        return None
-
-    def _settled(self, budget: Budget, measured: Budget, workers: int, folds: int) -> Plan:
-        """The confirmation of a search that is over; processes that tune together agree on the first one's."""
-        with self._book.claiming():
-            plan = self._plan(budget)
-            if plan is None:
-                rounds = measured.confirm_rounds(self.trials(), self.horizon, workers)
-                plan = plan_confirmation(self._eligible(), rounds, workers, folds)
-                self.note("confirmation", {"budget": asdict(budget), "share": measured.share, "plan": asdict(plan)})
-        return plan
-
-    def _measured(self, tuning: Tuning, budget: Budget, workers: int) -> Budget:
-        """The budget with the share for confirmation that the noise asks for; measured once."""
-        for note in self.notes("noise"):
-            if note.body["budget"] == asdict(budget):
-                return replace(budget, confirm=note.body["share"])
-        measured = tuning.measured(budget, workers, lambda: self._plan(budget) is not None)
-        if measured is not budget:
-            self.note("noise", {"budget": asdict(budget), "share": measured.share})
-        return measured
-
     # -- what a person reads -----------------------------------------------------------------------------------
 
     def open_test(self, read: Callable[[Path], float], *, purpose: str, reason: str | None = None) -> Score:
@@ -733,35 +637,8 @@ class Study:
             BudgetError: It was opened before, for another winner, and no reason is given.
         """
         winner = self.winner()
-        if winner is None or ScoreKind.FRESH_SEED not in winner.scores:
-            raise NotInLedger(f"Study {self.name!r} has no winner on fresh seeds yet. Tune with confirm > 0 first.")
-        if ScoreKind.TEST in winner.scores and reason is None:
-            return winner.scores[ScoreKind.TEST]
-        count = len(self.notes("test opened")) + 1
-        if count > 1 and reason is None:
-            raise BudgetError(
-                f"The test set was opened {count - 1} time(s) before. Each look makes its score more optimistic: "
-                "give a reason= (--reason) to look again; it will be shown in every report."
-            )
-        place = next((p for p in standings(self._eligible()) if config_key(winner.config) == p.key), None)
-        if place is None:
-            raise NotInLedger("The winner was taken over from a recheck, whose nets were not kept. Tune on first.")
-        whole = [t for t in finalised(self.trials(), place) if t.error is None and not t.diverged]
-        values = [read(self.folder / str(t.id)) for t in whole]
-        body = {
-            "purpose": purpose,
-            "count": count,
-            "reason": reason,
-            "config": winner.config,
-            "values": values,
-        }
-        self.note("test opened", body)
-        return self._test_score(body)
-
-    def _test_score(self, opening: Mapping[str, Any]) -> Score:
-        """The test score of an opening; its interval is the wider, the more often the test set was looked at."""
-        interval = partial(score_interval, level=1 - 0.05 / opening["count"])
-        return score(ScoreKind.TEST, [self._metric.loss(v) for v in opening["values"]], self._metric, interval)
+        places = standings(self._eligible())
+        return open_test(self._book, winner, places, self.folder, read, purpose=purpose, reason=reason)
 
     def story(self, *, most: int = 1000, **more: Any) -> Story:
         """Everything that is known, for reports.
@@ -771,46 +648,15 @@ class Study:
                 and what all show together comes from an even sample; scores and states are those of all.
             more: Fields of ``Story`` that the study can't fill.
         """
-        openings = [{"time": n.at, **n.body} for n in self.notes("test opened")]
-        prints = self.notes("fingerprint")
-        validation = self.notes("validation")
-        facts = {**({"validation": validation[-1].body["reason"]} if validation else {}), **more.pop("facts", {})}
-        is_classified = facts.get("kind") == "classification"
-        everyone, winner = self.trials(), more.get("winner") or self.winner()
-        read = worth_reading(everyone, most)
-        if winner is not None and len(read) < len(everyone):
-            read += [t for t in everyone if t.id == winner.trial and t not in read]
-        n_classes = facts.get("outputs") if is_classified else None
-        verdicts = self._verdicts(read, n_classes, min(most, _MOST_RIVALS))
-        advice = advise(verdicts.get(winner.trial, ()), winner.config, self.space) if winner is not None else []
         known = {
             "name": self.name,
             "metric": self.metric,
             "maximize": self.maximize,
-            "horizon": self.horizon,
-            "space": self.space,
-            "trials": tuple(everyone),
-            "winner": winner,
-            "verdicts": verdicts,
-            "advice": advice,
-            "tried": hit_rates(note.body for note in self.notes("advice tried")),
-            "findings": findings(
-                everyone[:: max(1, len(everyone) // most)],
-                self.space,
-                horizon=self.horizon,
-                verdicts=verdicts,
-                validation_rows=facts.get("rows for validation") if is_classified else None,
-            ),
-            "environment": prints[-1].body if prints else fingerprint(),
-            "notes": openings,
-            "history": timeline([note for kind in HISTORY for note in self.notes(kind)]),
-            "facts": facts,
-            "store": None if self.store is None else self._ledger.where,  # without a URL's password
-            "objectives": self.objectives,
-            "constraints": self.constraints,
+            "store": None if self.store is None else self.where,  # without a URL's password
+            "winner": self.winner(),
             "front": tuple(self.front()) if self.objectives else (),
         }
-        return Story(**{**known, **more})
+        return tell(self._book, self._problem(), most=most, **{**known, **more})
 
     def report(self, path: str | Path, **more: Any) -> Path:
         """Write one self-contained HTML page and hand back where it lies."""
@@ -827,73 +673,3 @@ def _at_most(lanes: str | int) -> int | None:
     if isinstance(lanes, int) and lanes >= 1:
         return lanes
     raise BudgetError(f"lanes={lanes!r} is unknown. Give 'auto', 'off', or how many at most, say 16.")
-
-
-def _important(trials: Sequence[Trial], space: Space) -> list[str]:
-    """Hyperparameters, the most important first; none where the trials don't say."""
-    searched = [t for t in trials if t.purpose in SEARCH_DATA]
-    try:
-        found = importance(searched, space, rng=np.random.default_rng(0), resamples=5)
-    except (NotEnoughEvidence, MissingExtra):
-        return []
-    return [each.name for each in found]
-
-
-def _find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
-    """The study's number, name and specification in the ledger; written there if it is new."""
-    known = [row.name for row in ledger.studies()]
-    if known and (name is None or name in known):
-        row = ledger.find_study(name)
-        changes = ledger.notes(row.id, SPACE_CHANGED)
-        spec = {**row.spec, "space": changes[-1].body["space"]} if changes else row.spec
-        for key, value in given.items():
-            if value is not None and value != spec.get(key):
-                way = (
-                    "take the new space with study.change_space(space) or --change-space"
-                    if key == "space"
-                    else "leave it out"
-                )
-                raise SpaceError(
-                    f"Study {row.name!r} in {ledger.where} was made with {key}={_short(spec.get(key))}, now "
-                    f"{key}={_short(value)} is given. To go on, {way}; or give a new name= or store."
-                )
-        return row.id, row.name, spec
-    if given["space"] is None or given["metric"] is None:
-        held = f"holds {', '.join(known)}" if known else "is new"
-        raise SpaceError(
-            f"A new study needs space= and minimize= or maximize=; {ledger.where} {held}. "
-            "Give both, or the store and name of a study that exists."
-        )
-    iterations = given["space"].get("iterations")
-    spec = {
-        **{key: value for key, value in given.items() if value is not None or key not in ("objectives", "constraints")},
-        "horizon": _horizon(iterations) if given["horizon"] is None else given["horizon"],
-        "searcher": given["searcher"] or "auto",
-        "seed": given["seed"] or 0,
-    }
-    if not isinstance(spec["horizon"], int) or spec["horizon"] < 1:
-        raise SpaceError(f"horizon={spec['horizon']!r} must be a whole number of steps, at least 1.")
-    searcher_named(spec["searcher"])  # an unknown one is refused before anything is written
-    try:
-        return ledger.create_study(name or "main", spec), name or "main", spec
-    except LedgerError:  # another process may have been quicker
-        if not any(row.name == (name or "main") for row in ledger.studies()):
-            raise
-    return _find_or_create(ledger, name, given)
-
-
-def was_of(changes: Sequence[Note]) -> dict[str, Any]:
-    """What hyperparameters were before they came into the space, by all of its changes."""
-    return {name: value for change in changes for name, value in change.body["was"].items()}
-
-
-def _horizon(iterations: Any) -> int:
-    """The largest step that the space's ``iterations`` allow, in the form ``Space.to_dict`` writes it."""
-    if isinstance(iterations, Mapping):
-        iterations = max(iterations.get("int") or iterations.get("choice") or [1])
-    return 1 if iterations is None else iterations
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else f"{text[:57]}..."

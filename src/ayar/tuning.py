@@ -2,36 +2,36 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
+from ayar.asking import ask
+from ayar.budget import Budget, plan_of
 from ayar.checkpoints import that_fit
 from ayar.confirmation import (
     AUTO,
     MOST_SHARE,
     PROBE_SEEDS,
-    USUAL_SHARE,
     Plan,
     Training,
     confirm,
     noise_share,
+    plan_confirmation,
     probes,
-    training_cost_s,
 )
 from ayar.curves.stopping import diverges
-from ayar.errors import BudgetError, ClaimLost, LedgerError, ObjectiveError
+from ayar.errors import ClaimLost, LedgerError, ObjectiveError
 from ayar.goals import eligible
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
-from ayar.records import Configuration, Metric, Move, State, Trial, config_key
+from ayar.records import Configuration, Metric, Move, State, Trial
 from ayar.run.events import Event, Failed, Finished, Measured, Pool
 from ayar.search.advised import Doctor
-from ayar.search.base import Problem, Proposal, Searcher
+from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import ranked, search_steps
 
@@ -41,95 +41,6 @@ KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon 
 _LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
 SPARED = 4  # leaders that get a further seed while the search leaves lanes empty
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
-
-
-@dataclass(frozen=True, slots=True)
-class Budget:
-    """When a tuning ends. It counts from the study's beginning, so a resumed tuning goes on to the same end.
-
-    Attributes:
-        minutes: Minutes with all workers busy, confirmation included.
-        trials: Search trials to start.
-        steps: Steps of search to train.
-        confirm: Share of the whole kept for confirming the winner on fresh seeds; 0 leaves it out, ``"auto"`` lets
-            the measured noise decide.
-    """
-
-    minutes: float | None = None
-    trials: int | None = None
-    steps: int | None = None
-    confirm: float | str = AUTO
-
-    def __post_init__(self) -> None:
-        for name in ("minutes", "trials", "steps"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise BudgetError(f"{name}={value} leaves no time to tune. Give a number above 0.")
-        if self.confirm != AUTO and not (isinstance(self.confirm, int | float) and 0 <= self.confirm < 1):
-            raise BudgetError(
-                f"confirm={self.confirm!r} is the share of the budget kept for confirmation; give 0 to below 1, or "
-                f"{AUTO!r} to let the measured noise decide."
-            )
-
-    @property
-    def share(self) -> float:
-        """The share for confirmation; where it is to be measured, what stands for it before."""
-        return USUAL_SHARE if isinstance(self.confirm, str) else self.confirm
-
-    @property
-    def search_s(self) -> float:
-        """Seconds for the search."""
-        return math.inf if self.minutes is None else self.minutes * 60 * (1 - self.share)
-
-    def confirm_rounds(self, trials: Sequence[Trial], horizon: int, workers: int) -> float:
-        """Trainings, one after the other, that the share for confirmation is worth after the search ``trials``."""
-        cost_s = training_cost_s(trials, horizon)
-        if self.minutes is not None and cost_s > 0:
-            return self.minutes * 60 * self.share / cost_s
-        return search_steps(trials) / horizon * self.share / (1 - self.share) / workers
-
-
-def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: bool = False) -> list[Move]:
-    """Turn the searcher's next proposals into moves: numbered, seeded and written down.
-
-    With ``stops``, a trial whose curve diverges is ended instead of being continued.
-
-    Other processes may ask at the same time. Nobody waits while a searcher thinks: what another process was quicker to
-    start or to continue is dropped, and where nothing is left the searcher, who sees it now, is asked again.
-    """
-    while True:
-        book.refresh()
-        known = len(book.history)
-        proposals = searcher.propose(problem, book.history, n)
-        if not proposals:
-            return []
-        with book.claiming():
-            moves = _claimed(book, proposals, book.history[known:], problem, stops=stops)
-        if moves:
-            return moves
-
-
-def _claimed(
-    book: Logbook, proposals: Sequence[Proposal], late: Sequence[Trial], problem: Problem, *, stops: bool
-) -> list[Move]:
-    """The proposals as moves, without those that clash with what others did ``late``, while they were thought up."""
-    taken = {config_key(trial.config) for trial in late}
-    index = book.history.started[Purpose.SEARCH]
-    moves = []
-    for proposal in proposals:
-        if proposal.trial is not None:
-            if not book.can_go_on(proposal.trial, proposal.stop_step):
-                continue
-            move = book.go_on(proposal.trial, proposal.stop_step)
-            if stops and diverges(book.trial(move.trial).curve, problem.horizon):
-                book.record(Finished(move.trial, ended=True))
-            else:
-                moves.append(move)
-        elif config_key(proposal.config) not in taken and (problem.max_trials is None or index < problem.max_trials):
-            seed = trial_seed(problem.seed, Purpose.SEARCH, index)
-            moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
-            index += 1
-    return moves
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,15 +117,21 @@ class Tuning:
             left = [m for m in self.book.abandoned() if m.purpose is Purpose.SEARCH]
             return [self.book.go_on(m.trial, m.stop_step) for m in left[:n]]
 
-    def measured(self, budget: Budget, workers: int, settled: Callable[[], bool] = lambda: False) -> Budget:
+    def measured(self, budget: Budget, workers: int) -> Budget:
         """The budget with the share for confirmation that the noise asks for, once half of it is searched through.
 
         The noise is seen where the default and the leader, both to be re-ranked anyway, train on the first seeds of
-        the re-ranking. Where so many trainings are too many for the budget, the share stays the usual one.
+        the re-ranking. Where so many trainings are too many for the budget, the share stays the usual one. It is
+        measured once.
         """
         if budget.confirm != AUTO:
             return budget
-        self.search(replace(budget, confirm=MOST_SHARE), workers, settled=settled)
+        for note in self.book.notes("noise"):
+            if note.body["budget"] == asdict(budget):
+                return replace(budget, confirm=note.body["share"])
+        self.search(
+            replace(budget, confirm=MOST_SHARE), workers, settled=lambda: plan_of(self.book, budget) is not None
+        )
         rounds = budget.confirm_rounds(self.book.trials, self.problem.horizon, workers)
         if self.interrupt.asked or not ranked(self.book.trials) or rounds * workers < 4 * PROBE_SEEDS:
             return budget
@@ -223,7 +140,21 @@ class Tuning:
         seeded = [(c, trial_seed(seed, Purpose.RERANK, n), Purpose.RERANK, horizon) for c, n in wanted]
         self.train(seeded, phase="noise")
         share = noise_share(self.book.trials, rounds * workers / budget.share)
-        return budget if share is None else replace(budget, confirm=share)
+        if share is None:
+            return budget
+        self.book.note("noise", {"budget": asdict(budget), "share": share})
+        return replace(budget, confirm=share)
+
+    def settled(self, budget: Budget, measured: Budget, candidates: Sequence[Trial], workers: int, folds: int) -> Plan:
+        """The confirmation of a search that is over; processes that tune together agree on the first one's."""
+        with self.book.claiming():
+            plan = plan_of(self.book, budget)
+            if plan is None:
+                rounds = measured.confirm_rounds(self.book.trials, self.problem.horizon, workers)
+                plan = plan_confirmation(candidates, rounds, workers, folds)
+                body = {"budget": asdict(budget), "share": measured.share, "plan": asdict(plan)}
+                self.book.note("confirmation", body)
+        return plan
 
     def _spare(self, n: int) -> list[Move]:
         """Moves for lanes that the search leaves empty while it waits: a fresh seed for each leader so far.

@@ -10,12 +10,10 @@ from collections.abc import Callable, Sequence
 
 import ayar
 from ayar.cli import due, know, ledger, recheck, show, train
+from ayar.cli.options import tune_arguments
 from ayar.cli.words import folded
 from ayar.errors import AyarError
-from ayar.folds import METHODS
 from ayar.integrations.readers import KINDS
-from ayar.run.workers import PLACES
-from ayar.search.advised import Doctor
 
 Command = Callable[[argparse.Namespace], int | None]
 
@@ -73,60 +71,7 @@ def parser() -> argparse.ArgumentParser:
     commands = root.add_subparsers(metavar="COMMAND", required=True)
 
     tune = _command(commands, "tune", train.tune)
-    tune.add_argument("source", nargs="?", help="digits, ...; FILE.csv; FILE.npz; FILE.py:FUNCTION; or a ledger")
-    tune.set_defaults(words=None)
-    tune.add_argument("--target", metavar="COLUMN", help="the column to predict, for a .csv")
-    tune.add_argument("--group", metavar="COLUMN", help="rows with one value of it stay together, for a .csv")
-    tune.add_argument("--time", metavar="COLUMN", help="validate and test only on later rows, for a .csv")
-    tune.add_argument(
-        "--validate",
-        choices=METHODS,
-        default="auto",
-        help="how winners are confirmed on data (default: auto, by the number of rows)",
-    )
-    tune.add_argument("--store", metavar="FILE", help="the ledger (default: NAME.db)")
-    tune.add_argument("--report", metavar="FILE", help="write an HTML report at the end")
-    tune.add_argument("--minutes", type=float, help="minutes for all, confirmation included (default: 5)")
-    tune.add_argument("--trials", type=int, help="search trials to start")
-    tune.add_argument("--steps", type=int, help="steps of search to train")
-    tune.add_argument("--workers", type=int, help="processes that train (default: one for each processor)")
-    tune.add_argument(
-        "--lanes",
-        type=train.lanes,
-        default="auto",
-        metavar="auto|off|K",
-        help="trials that each process trains as one computation (default: auto)",
-    )
-    tune.add_argument(
-        "--doctor",
-        default="listen",
-        choices=list(Doctor),
-        help="stop trials that diverge, try the moves their curves advise, both (listen), or off (default: listen)",
-    )
-    tune.add_argument("--space", metavar="FILE", help="the search space as TOML")
-    for verb in ("minimize", "maximize"):
-        tune.add_argument(
-            f"--{verb}", metavar="METRIC", action="append", help=f"a metric to {verb}; again for several at once"
-        )
-    tune.add_argument("--constraint", metavar="LIMIT", action="append", help="a limit to keep: 'latency_ms <= 5'")
-    tune.add_argument(
-        "--learn-from", metavar="FILE", action="append", help="the ledger of an earlier study, as a source"
-    )
-    tune.add_argument("--change-space", action="store_true", help="go on in the space given, where it has changed")
-    tune.add_argument(
-        "--was", metavar="NAME=VALUE", action="append", help="what a new hyperparameter was in the trials until now"
-    )
-    tune.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
-    tune.add_argument("--searcher", help="how to search (default: auto)")
-    tune.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")
-    tune.add_argument(
-        "--confirm",
-        type=train.share,
-        default="auto",
-        metavar="auto|SHARE",
-        help="share for fresh seeds (default: auto)",
-    )
-    _resources(tune)
+    tune_arguments(tune)
     _study(tune)
 
     attempt = _command(commands, "try", train.attempt)
@@ -195,18 +140,6 @@ def parser() -> argparse.ArgumentParser:
     import_.add_argument("--maximize", metavar="METRIC", help="of another tool's study: the metric to maximise")
     _study(import_)
     return root
-
-
-def _resources(tune: argparse.ArgumentParser) -> None:
-    """What each worker may use."""
-    group = tune.add_argument_group("workers")
-    group.add_argument("--on", choices=PLACES, default="local", help="where they are (default: local)")
-    group.add_argument("--threads", type=int, help="threads, on Ray processors, of each (default: an even share)")
-    group.add_argument("--gpus", metavar="IDS", help="GPUs to share out: 0,1,... or all")
-    group.add_argument("--gpus-per-worker", type=float, metavar="N", help="0.5: two on each GPU (default: 1)")
-    group.add_argument("--memory-gb", type=float, metavar="GB", help="the most memory that a training may hold")
-    group.add_argument("--step-timeout", type=float, metavar="S", help="seconds after which a step counts as hung")
-    group.add_argument("--trial-timeout", type=float, metavar="S", help="seconds that a trial may train in all")
 
 
 def _command(

@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from ayar.cli.due import found_reasons
+from ayar.cli.options import processors
 from ayar.cli.output import say, say_json
 from ayar.cli.sources import Opened, Source, remember, reopen
-from ayar.cli.train import processors
 from ayar.errors import AyarError, BudgetError, ObjectiveError, SpaceError
 from ayar.recheck.confirm import ERROR, Decision, Estimate
 from ayar.recheck.due import EVERY_DAYS, Action, Reason, yearly

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from ayar.cli import words
+from ayar.cli.options import workers
 from ayar.cli.output import coloured, say, say_json
 from ayar.cli.show import full_story, write_page
 from ayar.cli.sources import Opened, Source, remember, reopen
@@ -18,9 +18,9 @@ from ayar.records import Score, ScoreKind, Trial
 from ayar.reports import terminal
 from ayar.reports.tables import winner_row
 from ayar.run.command import Command
-from ayar.run.workers import Workers
 from ayar.seeds import Purpose
-from ayar.study import SOURCE, Study
+from ayar.specification import SOURCE
+from ayar.study import Study
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -222,33 +222,3 @@ def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
     for warning in opened.facts.get("warnings", ()):
         say(f"note: {warning}")
     say(terminal.winner_summary(story, colour=coloured()))
-
-
-def workers(args: argparse.Namespace) -> Workers:
-    """What trains, as the options say: one worker for each GPU that is shared out, else for each processor."""
-    given = {
-        "threads": args.threads,
-        "gpus": args.gpus or (),
-        "gpus_per_worker": args.gpus_per_worker,
-        "memory_gb": args.memory_gb,
-        "step_timeout_s": args.step_timeout,
-        "trial_timeout_s": args.trial_timeout,
-        "on": args.on,
-    }
-    seats = Workers(**given).seats
-    return Workers(args.workers if args.workers is not None else seats or processors(), **given)
-
-
-def lanes(text: str) -> str | int:
-    """``auto``, ``off`` or a number, as ``Study.tune`` takes it."""
-    return int(text) if text.isdecimal() else text
-
-
-def share(text: str) -> str | float:
-    """``auto`` or a number, as ``Study.tune`` takes it for ``confirm``."""
-    return text if text == "auto" else float(text)
-
-
-def processors() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -7,6 +7,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+TRIED = "advice tried"
+"""The kind of the notes that outcomes are kept in."""
+
 
 @dataclass(frozen=True, slots=True)
 class Outcome:

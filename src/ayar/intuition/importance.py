@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from ayar.errors import NotEnoughEvidence, extra
+from ayar.errors import MissingExtra, NotEnoughEvidence, extra
 from ayar.records import State, Trial
+from ayar.search.base import SEARCH_DATA
 from ayar.space import PerLayer, Space
 
 FEWEST = 10
@@ -100,6 +101,16 @@ def importance(
         for j, name in enumerate(groups)
     ]
     return sorted(found, key=lambda each: -each.share)
+
+
+def important_names(trials: Sequence[Trial], space: Space) -> list[str]:
+    """Hyperparameters, the most important first, by the trials of the search; none where they don't say."""
+    searched = [t for t in trials if t.purpose in SEARCH_DATA]
+    try:
+        found = importance(searched, space, rng=np.random.default_rng(0), resamples=5)
+    except (NotEnoughEvidence, MissingExtra):
+        return []
+    return [each.name for each in found]
 
 
 def _columns(space: Space) -> dict[str, list[int]]:

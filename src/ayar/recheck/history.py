@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
 from ayar.ledger.store import Note
+from ayar.logbook import Logbook
 from ayar.recheck.findings import Recheck
+from ayar.recheck.plan import Course
 from ayar.records import Metric, Score, ScoreKind, Trial, Winner
+from ayar.seeds import Purpose
 from ayar.winner import score
 
 FOUND, RECHECKED, ADOPTED, ALARM = "confirmation", "recheck", "adopted", "alarm"
+BEGUN = "recheck begun"
+"""The kind of the note that says what a recheck will do, before it is done."""
+
 HISTORY = (FOUND, RECHECKED, ADOPTED, ALARM)
 """Kinds of the notes that make the history."""
 
@@ -89,3 +96,17 @@ def adopted(notes: Sequence[Note], trials: Sequence[Trial], metric: Metric) -> W
         return None
     fresh: Score = score(ScoreKind.FRESH_SEED, [metric.loss(v) for v in body["scores"]], metric)
     return Winner(source, body["config"], body["stop_step"], metric.name, {fresh.kind: fresh})
+
+
+def begin(book: Logbook, course: Course, today: Mapping[str, Any]) -> Note:
+    """The note that a recheck starts with: seeds nobody used before. That of a stopped one, if it can go on."""
+    settled = {"course": course.to_dict(), "fingerprint": today}
+    finished = {note.body["begun"] for note in book.notes(RECHECKED)}
+    earlier = book.notes(BEGUN)[-1:]
+    if earlier and earlier[0].id not in finished and all(earlier[0].body[k] == v for k, v in settled.items()):
+        return earlier[0]
+    # A trial uses at most one seed, so the count of a purpose's trials lies beyond all of its used seeds.
+    used = Counter(t.purpose for t in book.trials)
+    first = {purpose: used[purpose] for purpose in (Purpose.RECHECK, Purpose.CONFIRM)}
+    book.note(BEGUN, {**settled, "first": first})
+    return book.notes(BEGUN)[-1]

@@ -1,0 +1,55 @@
+"""From a searcher's proposals to moves: numbered, seeded, claimed and written down."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ayar.curves.stopping import diverges
+from ayar.logbook import Logbook
+from ayar.records import Move, Trial, config_key
+from ayar.run.events import Finished
+from ayar.search.base import Problem, Proposal, Searcher
+from ayar.seeds import Purpose, trial_seed
+
+
+def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: bool = False) -> list[Move]:
+    """Turn the searcher's next proposals into moves: numbered, seeded and written down.
+
+    With ``stops``, a trial whose curve diverges is ended instead of being continued.
+
+    Other processes may ask at the same time. Nobody waits while a searcher thinks: what another process was quicker to
+    start or to continue is dropped, and where nothing is left the searcher, who sees it now, is asked again.
+    """
+    while True:
+        book.refresh()
+        known = len(book.history)
+        proposals = searcher.propose(problem, book.history, n)
+        if not proposals:
+            return []
+        with book.claiming():
+            moves = _claimed(book, proposals, book.history[known:], problem, stops=stops)
+        if moves:
+            return moves
+
+
+def _claimed(
+    book: Logbook, proposals: Sequence[Proposal], late: Sequence[Trial], problem: Problem, *, stops: bool
+) -> list[Move]:
+    """The proposals as moves, without those that clash with what others did ``late``, while they were thought up."""
+    taken = {config_key(trial.config) for trial in late}
+    index = book.history.started[Purpose.SEARCH]
+    moves = []
+    for proposal in proposals:
+        if proposal.trial is not None:
+            if not book.can_go_on(proposal.trial, proposal.stop_step):
+                continue
+            move = book.go_on(proposal.trial, proposal.stop_step)
+            if stops and diverges(book.trial(move.trial).curve, problem.horizon):
+                book.record(Finished(move.trial, ended=True))
+            else:
+                moves.append(move)
+        elif config_key(proposal.config) not in taken and (problem.max_trials is None or index < problem.max_trials):
+            seed = trial_seed(problem.seed, Purpose.SEARCH, index)
+            moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
+            index += 1
+    return moves
