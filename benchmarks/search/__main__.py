@@ -49,8 +49,11 @@ def main() -> None:
                     "thinking_ms": np.percentile(run.thinking_s or [0], [50, 95]).round(5).__mul__(1e3).tolist(),
                     "moves": len(run.thinking_s),
                     "seconds": round(time.perf_counter() - start, 2),
+                    "full_runs": asked.full_runs,
                 }
-        asked.out.write_text(json.dumps(results))
+                kept = asked.out.with_suffix(".part")
+                kept.write_text(json.dumps(results))
+                kept.replace(asked.out)
         print(table.name, flush=True)
 
 

@@ -6,15 +6,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-from replay import CHECKPOINTS, Run, search
-from smac_arm import smac
+from optuna_arm import optuna_search
+from replay import Run, search
+from smac_arm import smac, smac_hyperband
+from syne_tune_arm import syne_tune_search
 from tables import Replay
 
 from ayar.records import State, Trial
 from ayar.search import CmaEs, Halving, Hyperband, Problem, Proposal, QuasiRandom, Racer, Random, Tpe
 from ayar.search.bayesian import Bayesian
-from ayar.space import Choice, Float, Int
 
 Arm = Callable[[Replay, float, int], Run]
 """Searches a task with a budget of so many full runs, and so many workers where they can be simulated."""
@@ -43,122 +43,21 @@ def _ours(searcher: Callable[[], Any]) -> Arm:
     return lambda replay, full_runs, workers: search(replay, searcher(), full_runs, workers)
 
 
-def _alone(workers: int) -> None:
-    if workers > 1:
-        raise SystemExit(f"--workers {workers}: other tools' searches are replayed with one worker only.")
-
-
-def _optuna(sampler: str, pruner: str | None) -> Arm:
-    """Optuna with its defaults; what it suggests becomes the nearest configuration that was not trained yet."""
-
+def _alone(arm: Callable[[Replay, float], Run]) -> Arm:
     def run(replay: Replay, full_runs: float, workers: int) -> Run:
-        _alone(workers)
-        import optuna
-
-        optuna.logging.set_verbosity(optuna.logging.ERROR)
-        horizon = replay.problem.horizon
-        samplers = {
-            "random": lambda: optuna.samplers.RandomSampler(seed=replay.problem.seed),
-            "tpe": lambda: optuna.samplers.TPESampler(seed=replay.problem.seed),
-            "gp": lambda: optuna.samplers.GPSampler(seed=replay.problem.seed),
-        }
-        pruners = {
-            None: optuna.pruners.NopPruner,
-            "median": optuna.pruners.MedianPruner,
-            "hyperband": lambda: optuna.pruners.HyperbandPruner(min_resource=1, max_resource=horizon),
-        }
-        study = optuna.create_study(sampler=samplers[sampler](), pruner=pruners[pruner]())
-        return _sequential(replay, study, full_runs)
+        if workers > 1:
+            raise SystemExit(f"--workers {workers}: other tools' searches are replayed with one worker only.")
+        return arm(replay, full_runs)
 
     return run
 
 
-@dataclass
-class _Account:
-    """Units spent, and the regret of the best reading at each checkpoint passed."""
-
-    full_runs: float
-    run: Run = field(default_factory=Run)
-    spent: float = 0.0
-    best: tuple[float, float] = (np.inf, 1.0)
-
-    def spend(self, full_runs: float) -> None:
-        """Move on; what is read from now on was not known at the checkpoints passed."""
-        self.spent += full_runs
-        self.fill(self.spent - 1e-9)
-
-    def fill(self, until: float) -> None:
-        """Note the best so far for all checkpoints before ``until``."""
-        while len(self.run.regrets) < len(CHECKPOINTS) and CHECKPOINTS[len(self.run.regrets)] < until:
-            self.run.regrets.append(self.best[1])
-
-    def read(self, loss: float, regret: float) -> None:
-        """Take in a reading, if the budget reached so far."""
-        if self.spent <= self.full_runs + 1e-9:
-            self.best = min(self.best, (loss, regret))
+def _optuna(sampler: str, pruner: str | None = None) -> Arm:
+    return _alone(lambda replay, full_runs: optuna_search(replay, full_runs, sampler, pruner))
 
 
-def _sequential(replay: Replay, study: Any, full_runs: float) -> Run:
-    from optuna.trial import TrialState
-
-    account, space = _Account(full_runs), replay.problem.space
-    free = np.ones(len(space.candidate_points), dtype=bool)
-    while account.spent < full_runs and free.any():
-        asked = study.ask()
-        wish = space.encode(_suggested(asked, space))
-        distance = ((space.candidate_points - wish) ** 2).sum(axis=1)
-        nearest = int(np.where(free, distance, np.inf).argmin())
-        free[nearest] = False
-        loss, pruned = _trained(replay, asked, replay.row(space.candidates[nearest]), account)
-        if pruned:
-            study.tell(asked, state=TrialState.PRUNED)
-        elif np.isfinite(loss):
-            study.tell(asked, loss)
-        else:
-            study.tell(asked, state=TrialState.FAIL)
-    account.fill(np.inf)
-    return account.run
-
-
-def _trained(replay: Replay, asked: Any, row: int, account: _Account) -> tuple[float, bool]:
-    """The last loss of a training that Optuna may end early, and whether it did."""
-    horizon, sliceable = replay.problem.horizon, replay.problem.sliceable
-    if not sliceable:
-        account.spend(1.0)
-    reached, loss = 0, float("nan")
-    for measurement in replay.train(row, 0, horizon)[0]:
-        if measurement.step == 0:
-            continue
-        if sliceable:
-            account.spend((measurement.step - reached) / horizon)
-        reached, loss = measurement.step, measurement.loss
-        if not np.isfinite(loss):
-            break
-        if sliceable or measurement.step == horizon:
-            account.read(loss, float(replay.regret[row]))
-        if sliceable:
-            asked.report(loss, measurement.step)
-            if asked.should_prune():
-                return loss, True
-    return loss, False
-
-
-def _suggested(trial: Any, space: Any) -> dict[str, Any]:
-    config: dict[str, Any] = {}
-    for name in space.names:
-        entry = space[name]
-        when = entry.when or {}
-        if any(config.get(parent) not in values for parent, values in when.items()):
-            continue
-        if isinstance(entry, Choice) and entry.ordered:
-            config[name] = entry.choices[trial.suggest_int(name, 0, len(entry.choices) - 1)]
-        elif isinstance(entry, Choice):
-            config[name] = trial.suggest_categorical(name, entry.choices)
-        elif isinstance(entry, Int):
-            config[name] = trial.suggest_int(name, entry.low, entry.high, log=entry.log)
-        elif isinstance(entry, Float):
-            config[name] = trial.suggest_float(name, entry.low, entry.high, log=entry.log)
-    return config
+def _syne_tune(scheduler: str) -> Arm:
+    return _alone(lambda replay, full_runs: syne_tune_search(replay, full_runs, scheduler))
 
 
 ARMS: dict[str, Arm] = {
@@ -172,9 +71,16 @@ ARMS: dict[str, Arm] = {
     "cmaes": _ours(CmaEs),
     "one step": _ours(OneStep),
     "optuna random + hyperband": _optuna("random", "hyperband"),
-    "optuna TPE": _optuna("tpe", None),
+    "optuna TPE": _optuna("tpe"),
     "optuna TPE + median": _optuna("tpe", "median"),
     "optuna TPE + hyperband": _optuna("tpe", "hyperband"),
-    "optuna GP": _optuna("gp", None),
-    "smac": lambda replay, full_runs, workers: _alone(workers) or smac(replay, full_runs),
+    "optuna GP": _optuna("gp"),
+    "optuna GP + hyperband": _optuna("gp", "hyperband"),
+    "smac": _alone(smac),
+    "smac hyperband": _alone(smac_hyperband),
+    "syne tune ASHA": _syne_tune("ASHA"),
+    "syne tune BOHB": _syne_tune("BOHB"),
+    "syne tune CQR": _syne_tune("ASHACQR"),
+    "syne tune MOBSTER": _syne_tune("MOBSTER"),
+    "syne tune DyHPO": _syne_tune("DyHPO"),
 }

@@ -1,4 +1,4 @@
-"""SMAC3 as an arm: its facade for hyperparameter optimisation with its defaults, on final values."""
+"""SMAC3 as an arm: its facades for hyperparameter optimisation and for many fidelities, with their defaults."""
 
 from __future__ import annotations
 
@@ -8,53 +8,91 @@ import warnings
 from typing import Any
 
 import numpy as np
-from replay import CHECKPOINTS, Run
+from accounting import Account, Candidates
+from replay import Run
 from tables import Replay
 
 from ayar.space import Choice, Float, Int, Space
 
+_RETRIES = 2_000  # draws of a configuration that it has not seen, before it takes a discrete space for exhausted
+_SLICES = 4  # moves of its Hyperband that cost about a full run together
+
 
 def smac(replay: Replay, full_runs: float) -> Run:
-    """Search a task whose trainings cannot be sliced; a suggestion becomes the nearest one not trained yet."""
+    """Search with whole trainings; a suggestion becomes the nearest configuration that was not trained yet."""
     from smac import HyperparameterOptimizationFacade, Scenario
+
+    problem, free, account = replay.problem, Candidates(replay.problem.space), Account(replay, full_runs)
+    with tempfile.TemporaryDirectory() as folder:
+        made = _space(problem.space)
+        scenario = Scenario(
+            made, deterministic=True, n_trials=int(full_runs), seed=problem.seed, output_directory=folder
+        )
+        facade = _quiet(HyperparameterOptimizationFacade, scenario)
+        losses: list[float] = []
+        while account.open and free:
+            asked = facade.ask()
+            row = replay.row(free.nearest(_config(dict(asked.config), problem.space)))
+            read = dict(account.train(row, 0, problem.horizon))
+            _tell(facade, asked, read.get(problem.horizon, np.inf), losses)
+    return account.closed()
+
+
+def smac_hyperband(replay: Replay, full_runs: float) -> Run:
+    """Search with its Hyperband over a random forest; trainings are continued, not begun anew."""
+    from smac import MultiFidelityFacade, Scenario
+
+    problem, free, account = replay.problem, Candidates(replay.problem.space), Account(replay, full_runs)
+    with tempfile.TemporaryDirectory() as folder:
+        scenario = Scenario(
+            _space(problem.space),
+            deterministic=True,
+            n_trials=round(_SLICES * full_runs),  # a quarter of which it begins with, before it models anything
+            min_budget=1,
+            max_budget=problem.horizon,
+            seed=problem.seed,
+            output_directory=folder,
+        )
+        facade = _quiet(MultiFidelityFacade, scenario)
+        losses: list[float] = []
+        curves: dict[Any, tuple[int, dict[int, float]]] = {}
+        while account.open and (free or curves):
+            asked = facade.ask()
+            if asked.config not in curves:
+                if not free:
+                    break
+                curves[asked.config] = replay.row(free.nearest(_config(dict(asked.config), problem.space))), {}
+            row, curve = curves[asked.config]
+            stop, reached = max(round(asked.budget), 1), max(curve, default=0)
+            if stop > reached and all(map(np.isfinite, curve.values())):
+                curve.update(account.train(row, reached, stop))
+            known = [loss for step, loss in curve.items() if step <= stop or not np.isfinite(loss)]
+            _tell(facade, asked, known[-1] if known else np.inf, losses)
+    return account.closed()
+
+
+def _quiet(kind: Any, scenario: Any) -> Any:
+    warnings.filterwarnings("ignore")
+    logging.disable(logging.WARNING)
+    patient = kind.get_config_selector(scenario, retries=_RETRIES)
+    return kind(scenario, _untrained, config_selector=patient, overwrite=True)
+
+
+def _tell(facade: Any, asked: Any, loss: float, losses: list[float]) -> None:
+    """A training that broke has crashed, with the worst loss so far."""
     from smac.runhistory.dataclasses import TrialValue
     from smac.runhistory.enumerations import StatusType
 
-    warnings.filterwarnings("ignore")
-    logging.disable(logging.WARNING)
-    problem, run = replay.problem, Run()
-    space, points = problem.space, problem.space.candidate_points
-    assert points is not None
-    free, best = np.ones(len(points), dtype=bool), (np.inf, 1.0)
-    budget = min(int(full_runs), len(points))
-    with tempfile.TemporaryDirectory() as folder:
-        scenario = Scenario(
-            _space(space), deterministic=True, n_trials=budget, seed=problem.seed, output_directory=folder
-        )
-        facade = HyperparameterOptimizationFacade(scenario, _untrained, overwrite=True)
-        losses: dict[Any, float] = {}
-        for spent in range(1, budget + 1):
-            while len(run.regrets) < len(CHECKPOINTS) and CHECKPOINTS[len(run.regrets)] < spent - 1e-9:
-                run.regrets.append(best[1])
-            asked = facade.ask()
-            wish = space.encode(_config(dict(asked.config), space))
-            nearest = int(np.where(free, ((points - wish) ** 2).sum(axis=1), np.inf).argmin())
-            free[nearest] = False
-            row = replay.row(space.candidates[nearest])
-            readings = [m.loss for m in replay.train(row, 0, problem.horizon)[0] if m.step == problem.horizon]
-            loss = readings[-1] if readings and np.isfinite(readings[-1]) else np.inf
-            losses[asked.config] = loss
-            best = min(best, (loss, float(replay.regret[row])))
-            failed = not np.isfinite(loss)
-            told = max([x for x in losses.values() if np.isfinite(x)], default=1.0) if failed else loss
-            facade.tell(asked, TrialValue(told, status=StatusType.CRASHED if failed else StatusType.SUCCESS))
-    run.regrets += [best[1]] * (len(CHECKPOINTS) - len(run.regrets))
-    return run
+    if np.isfinite(loss):
+        losses.append(loss)
+        facade.tell(asked, TrialValue(loss, status=StatusType.SUCCESS))
+    else:
+        facade.tell(asked, TrialValue(max(losses, default=1.0), status=StatusType.CRASHED))
 
 
-def _untrained(config: Any, seed: int = 0) -> float:
+def _untrained(config: Any, seed: int = 0, budget: float = 0) -> float:
     """SMAC wants a training, but is only asked and told here."""
-    raise NotImplementedError(f"{config} with seed {seed} is trained outside.")
+    raise NotImplementedError(f"{config} with seed {seed} and budget {budget} is trained outside.")
 
 
 def _space(space: Space) -> Any:
