@@ -14,6 +14,7 @@ FLOORS = (
     "reporting",
     "checkpoints",
     "seeds",
+    "threads",
     "records",
     "stats",
     "goals",

@@ -10,6 +10,7 @@ from ayar.records import Move, Trial, config_key
 from ayar.run.events import Finished
 from ayar.search.base import Problem, Proposal, Searcher
 from ayar.seeds import Purpose, trial_seed
+from ayar.threads import blas_threads
 
 
 def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: bool = False) -> list[Move]:
@@ -23,7 +24,8 @@ def ask(book: Logbook, searcher: Searcher, problem: Problem, n: int, *, stops: b
     while True:
         book.refresh()
         known = len(book.history)
-        proposals = searcher.propose(problem, book.history, n)
+        with blas_threads(1):  # the other processors are the workers'
+            proposals = searcher.propose(problem, book.history, n)
         if not proposals:
             return []
         with book.claiming():

@@ -11,10 +11,11 @@ import torch
 from ayar.errors import SpaceError
 from ayar.nets import alone as alone_module
 from ayar.nets.alone import CHECKPOINT, seed_of
-from ayar.nets.calibration import best_fit, using
+from ayar.nets.calibration import Fit, best_fit
 from ayar.nets.deep_net import deep_net
 from ayar.nets.layout import Layout
 from ayar.nets.parameters import load
+from ayar.nets.using import using
 
 BASE = {"hidden_units": [7, 5], "batch_size": 32, "iterations": 67, "weight_decay": 0.01, "warmup": 0.1}
 OPTIMIZERS = [
@@ -282,8 +283,29 @@ def test_where_nobody_says_how_many_the_machine_is_asked_once_two_of_a_kind_have
     lanes.load(1, config, 1, None, 0, 3)
     (file,) = tmp_path.rglob("*.json")
     (found,) = (known for what, known in json.loads(file.read_text()).items() if "layers" in what)
-    assert lanes.free == max(0, found["width"] - 2)
+    assert lanes.free == max(0, min(found["width"], 4) - 2)
     assert {step for _, step, _ in lanes.advance()} <= {0, 1}
+
+
+def test_lanes_double_where_trials_share_a_layout_and_stay_few_where_they_do_not(classes, monkeypatch):
+    """A trial beside others of its kind costs them little; beside others it only makes all of them wait."""
+    monkeypatch.setattr("ayar.nets.lanes.best_fit", lambda *_: Fit(6, 1))
+    shared, own = (deep_net(classes).lanes() for _ in range(2))
+    for lanes, units in ((shared, [8] * 9), (own, [8, 40, 90, 110, 130, 150, 170, 190, 210])):
+        for trial, n in enumerate(units):
+            if lanes.free:
+                lanes.load(trial, {"hidden_units": n, "iterations": 30}, trial, None, 0, 30)
+            lanes.advance()
+    assert (shared.free, own.free) == (0, 0)
+    assert [len({trial for trial, *_ in lanes.advance()}) for lanes in (shared, own)] == [6, 1]
+
+
+def test_who_came_first_is_through_first(classes):
+    lanes = deep_net(classes).lanes(3)
+    for trial, units in enumerate([8, 40, 8]):
+        lanes.load(trial, {"hidden_units": units, "iterations": 9}, trial, None, 0, 2 + trial)
+    ends = [trial for _ in range(7) for trial, step, _ in lanes.advance() if step == 2 + trial]
+    assert ends == [0, 1, 2]
 
 
 def test_a_cache_file_that_cannot_be_used_is_measured_anew(classes, tmp_path, monkeypatch):

@@ -74,6 +74,18 @@ def test_outstanding_slices_spread_workers_over_trials():
     assert len(set(new)) == len(new)
 
 
+def test_what_is_outstanding_tells_the_same_whether_or_not_the_board_was_looked_at_before():
+    """Forecasts and length scales are handed on from board to board; what is outstanding must not be among them."""
+    board = Board.of(PROBLEM, _searched(16), 1 / 12)
+    config, rung = {"x": 0.6, "y": 0.2}, len(board.steps) - 1
+    unseen = board.with_new(config).with_thawed(0, rung).outlook
+    before = board.outlook
+    seen = board.with_new(config).with_thawed(0, rung).outlook
+    assert seen.mean.tolist() == unseen.mean.tolist()
+    assert seen.variance.tolist() == unseen.variance.tolist()
+    assert seen.variance[0] < before.variance[0]
+
+
 def test_a_trial_that_was_interrupted_before_its_first_reading_is_trained_first():
     history = _searched(12)
     history.append(Trial(len(history), {"x": 0.51, "y": 0.5}, 0))

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from ayar.nets.dense import Step
 from ayar.nets.layout import Layout, rows_for
 from ayar.nets.measured import Measured, remembered
 from ayar.nets.optimizers import LaneOptimizer, LaneState
+from ayar.nets.using import using
 
 WIDEST = {"cpu": 64, "cuda": 4096}
 WORTH = 1.05  # times the best time per lane that is still taken for it, to have fewer lanes
@@ -57,12 +57,17 @@ def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], materia
     """
     X = material.X_train
     rows = min(batch_size, len(X))
-    if material.device.type == "cpu" and layout.n_weights * rows >= LONG:
+    if material.device.type == "cpu" and threads_of(layout, rows) is None:
         return Fit(1)
     kind = f"{X.dtype}" if material.precision == "highest" else f"{X.dtype} in {material.precision} precision"
     what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}"
     found = remembered(what, partial(_measured, layout, rows, config, material))
     return Fit(int(found["width"]), int(found["threads"]) if "threads" in found else None)
+
+
+def threads_of(layout: Layout, rows: int) -> int | None:
+    """With how many threads to train where nothing was measured: as many as there are for long steps only."""
+    return None if layout.n_weights * rows >= LONG else 1
 
 
 def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
@@ -80,17 +85,6 @@ def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Ma
     best = min(found, key=lambda threads: found[threads]["lane_us"] * (WORTH if threads == here else 1))
     processes = here * found[best]["lane_us"] / found[1]["lane_us"]
     return {**found[best], "threads": best, "processes": round(processes, 2)}
-
-
-@contextmanager
-def using(threads: int | None) -> Iterator[None]:
-    """Inside, PyTorch uses so many threads; as many as before where it is None."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads or before)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)
 
 
 def _widths(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:

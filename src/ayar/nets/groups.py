@@ -16,6 +16,7 @@ from torch.nn import functional
 
 from ayar.curves.faults import DEAD_UNITS
 from ayar.nets.alone import Material, seed_of
+from ayar.nets.calibration import threads_of
 from ayar.nets.dense import Evaluation, Step
 from ayar.nets.dropout import Masks, fill
 from ayar.nets.inside import Glance, is_looked_at, together
@@ -105,7 +106,7 @@ class Group:
         layout: Of the lanes' rows.
         batch_size: Rows of a mini-batch.
         width: How many lanes it should hold; None where nobody has measured.
-        threads: How many threads it should use; None for as many as there are.
+        threads: How many threads it uses; None for as many as there are.
         lanes: In it.
     """
 
@@ -120,12 +121,22 @@ class Group:
         self.layout = layout
         self.batch_size = batch_size
         self.width: int | None = None
-        self.threads: int | None = None
+        self.threads = threads_of(layout, batch_size)
         self._material = material
         n = len(material.X_train)
         sizes = [(batch_size, n // batch_size), (n % batch_size, 1)]
         self._sizes = [(size, times) for size, times in sizes if size and times]
         self._generator = torch.Generator()
+
+    @property
+    def wanted(self) -> int:
+        """How many trials to have under way for its sake: twice as many as are in it, up to its width.
+
+        So lanes double until they are filled where trials share a layout; and where hardly two do, few are under way,
+        and none waits for many others.
+        """
+        twice = 2 * len(self.lanes)
+        return twice if self.width is None else min(twice, self.width)
 
     def add(self, lane: Lane) -> None:
         """Give the lane a row from the next epoch on."""

@@ -9,15 +9,13 @@ import numpy as np
 import torch
 
 from ayar.nets.alone import Material
-from ayar.nets.calibration import best_fit, using
+from ayar.nets.calibration import best_fit
 from ayar.nets.groups import Group, Lane, LaneStep
 from ayar.nets.plain_trial import PlainTrial
+from ayar.nets.using import using
 from ayar.records import Configuration
 
 Begin = Callable[[Configuration, int, Path | None, int], PlainTrial]
-
-SLOTS = 4
-"""Lanes until two trials of one layout have come, for which a calibration can tell."""
 
 HELD_BYTES = 2**27
 """Of paused trials are held in memory, for most of them are never thawed, and none is worth writing a file for."""
@@ -43,13 +41,14 @@ class DenseLanes:
         self._at_most = at_most
         self._lanes: dict[int, Lane] = {}
         self._groups: list[Group] = []
+        self._wanted = 2
         self._held: dict[int, PlainTrial] = {}  # who has waited longest comes first
         self._held_bytes = 0
 
     @property
     def free(self) -> int:
-        """How many more trials can be loaded now."""
-        slots = self._at_most or max((group.width or SLOTS for group in self._groups), default=SLOTS)
+        """How many more trials can be loaded now: see ``Group.wanted``."""
+        slots = self._at_most or max([self._wanted, *(group.wanted for group in self._groups)])
         return max(0, slots - len(self._lanes))
 
     @property
@@ -72,10 +71,10 @@ class DenseLanes:
         self._groups = [group for group in self._groups if group.lanes]
         if not self._groups:
             return []
-        self._groups.append(self._groups.pop(0))  # the next time it is the others' turn
         try:
             # a lane that diverges is nobody else's concern
-            group = self._groups[-1]
+            group = self._first
+            self._wanted = group.wanted  # however many leave it now
             with torch.inference_mode(), np.errstate(all="ignore"), self._material.multiplied(), using(group.threads):
                 return group.advance()
         except RuntimeError as error:
@@ -105,6 +104,14 @@ class DenseLanes:
         """Save what is held; see ``ayar.run.lanes.Lanes.close``."""
         for trial in list(self._held):
             self._save_held(trial)
+
+    @property
+    def _first(self) -> Group:
+        """The group of the trial that was loaded first, until that is through.
+
+        Were groups to take turns, all would end late; as it is, each trial waits only for those that came before.
+        """
+        return next(group for lane in self._lanes.values() for group in self._groups if lane in group.lanes)
 
     def _save_held(self, trial: int) -> None:
         own = self._taken(trial)

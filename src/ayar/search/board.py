@@ -32,6 +32,7 @@ _PAUSED, _RUNNING, _FAILED, _DIVERGED = (
     STATES.index(s) for s in (State.PAUSED, State.RUNNING, State.FAILED, State.DIVERGED)
 )
 _SEARCH = PURPOSES.index(Purpose.SEARCH)
+_LASTING = ("curves", "embedding", "embedded", "kernel", "paces")  # of a board, whatever is outstanding
 
 
 @dataclass(frozen=True)
@@ -143,13 +144,18 @@ class Board:
     def with_new(self, config: Configuration) -> Board:
         """The board with one more new trial outstanding."""
         point = self.problem.space.encode(config)[None]
-        return replace(self, waiting=np.concatenate([self.waiting, point]))
+        return self._known_to(replace(self, waiting=np.concatenate([self.waiting, point])))
 
     def with_thawed(self, row: int, rung: int) -> Board:
         """The board with one more sound trial on its way to a rung."""
         idle, targets = self.idle.copy(), self.targets.copy()
         idle[row], targets[row] = False, rung
-        return replace(self, idle=idle, targets=targets)
+        return self._known_to(replace(self, idle=idle, targets=targets))
+
+    def _known_to(self, board: Board) -> Board:
+        """``board``, which differs in what is outstanding; what that does not change isn't worked out again."""
+        board.__dict__.update({name: self.__dict__[name] for name in _LASTING if name in self.__dict__})
+        return board
 
     @cached_property
     def curves(self) -> Forecast:
@@ -160,6 +166,24 @@ class Board:
     def embedding(self) -> Embedding:
         """How points of the cube become points whose distances mean something."""
         return Embedding.of(self.problem.space)
+
+    @cached_property
+    def embedded(self) -> np.ndarray:
+        """The sound trials' points, embedded."""
+        return self.embedding(self.points)
+
+    @cached_property
+    def kernel(self) -> Kernel:
+        """Correlations between configurations, from where the earliest trials stood after their first slices."""
+        if len(self.early) < _LEAST_FITTED:
+            count = self.points.shape[1]
+            return Kernel(np.full(len(self.embedding.groups), 0.5 * math.sqrt(max(count, 1))), 1.0)
+        return fit_kernel(self.embedding(self.early), self.embedding.groups, _normal_scores(self.early_losses))
+
+    @cached_property
+    def paces(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """Each trial's seconds for a step relative to the middle, and coefficients that predict their logarithm."""
+        return _paces(self.rates, self.embedded)
 
     @cached_property
     def outlook(self) -> Outlook:
@@ -189,7 +213,7 @@ class Outlook:
     @classmethod
     def of(cls, board: Board) -> Outlook:
         """The outlook from a board with at least one sound trial."""
-        curves, embedded = board.curves, board.embedding(board.points)
+        curves, embedded = board.curves, board.embedded
         # A slice that is outstanding counts as if it had come out as expected.
         noise = curves.noise_at[np.maximum(board.targets, curves.heights)]
         ends = curves.mean
@@ -199,7 +223,7 @@ class Outlook:
         values = np.concatenate([ends[seen], np.full(len(board.broken), feared)])
         doubts = np.concatenate([noise[seen], np.full(len(board.broken), doubt)])
         least = _least_variance(ends)
-        kernel = _kernel(board)
+        kernel = board.kernel
         posterior = Posterior.joining(kernel, points, values, doubts, least)
         if len(board.waiting):
             waiting = board.embedding(board.waiting)
@@ -213,7 +237,7 @@ class Outlook:
         prior, width = posterior.at(embedded[unseen])
         variance[unseen] = 1 / (1 / width + 1 / noise[unseen])
         mean[unseen] = variance[unseen] * (prior / width + ends[unseen] / noise[unseen])
-        pace, pacing = _paces(board.rates, embedded)
+        pace, pacing = board.paces
         return cls(mean, variance, curves.noise_at, pace, posterior, board.embedding, pacing)
 
     def of_new(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -247,14 +271,6 @@ def _earliest(first_losses: np.ndarray, places: np.ndarray) -> np.ndarray:
     there = places[np.isfinite(first_losses[places])]
     count = _milestone(len(there))
     return np.asarray(there[:count][spread(count, _FITTED)])
-
-
-def _kernel(board: Board) -> Kernel:
-    """Correlations between configurations, from where the earliest trials stood after their first slices."""
-    if len(board.early) < _LEAST_FITTED:
-        count = board.points.shape[1]
-        return Kernel(np.full(len(board.embedding.groups), 0.5 * math.sqrt(max(count, 1))), 1.0)
-    return fit_kernel(board.embedding(board.early), board.embedding.groups, _normal_scores(board.early_losses))
 
 
 def _normal_scores(losses: np.ndarray) -> np.ndarray:
