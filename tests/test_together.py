@@ -12,6 +12,7 @@ import pytest
 
 from ayar.errors import ClaimLost
 from ayar.records import State
+from ayar.run.folders import latest_folder
 from ayar.seeds import Purpose
 from ayar.space import Float, Space
 from ayar.study import Study
@@ -31,9 +32,10 @@ def train_in(config, seed, folder):
     first = int(done.read_text()) if done.exists() else 0
     for step in range(first + 1, 5):
         time.sleep(pause_s)
-        done.write_text(str(step))
         with open(store + ".log", "a") as log:
             log.write(json.dumps([os.getppid(), config["x"], step]) + "\\n")
+        done.write_text(str(step))
+        (folder / f"{os.getppid()} {step}").touch()
         yield {"step": step, "error": (config["x"] - 0.3) ** 2 + 1 / step}
 
 def train(config, seed):
@@ -118,6 +120,25 @@ def test_a_suspended_process_loses_its_trial_after_its_lease_and_writes_no_more_
     assert answer(first) == second
     assert read(store) == before
     assert all(t.state is State.COMPLETED and [m.step for m in t.curve] == [1, 2, 3, 4] for t in before)
+
+
+def test_the_worker_of_a_suspended_process_writes_no_more_into_its_trial_s_folder(tmp_path):
+    """It trains on, unaware, when its process has lost the trial to another one."""
+    store = tmp_path / "study.db"
+    first = tuner(store, 1, 1.2)
+    until(lambda: has_begun(store))
+    os.kill(first.pid, signal.SIGSTOP)
+    second = tuner(store, 1)
+    until(lambda: [each for each in log(store) if each[0] == second.pid and each[2] == 4])
+    until(lambda: [each for each in log(store) if each[0] == first.pid and each[2] == 4])
+    os.kill(first.pid, signal.SIGCONT)
+    assert answer(first) == answer(second)
+    files = latest_folder(0, Path(f"{store}.trials") / "main")
+    steps = {pid: [step for step in range(5) if (files / f"{pid} {step}").exists()] for pid in (first.pid, second.pid)}
+    assert steps[first.pid] + steps[second.pid] == [1, 2, 3, 4]
+    assert (files / "done").read_text() == "4"
+    (trial,) = (t for t in read(store) if t.purpose is Purpose.SEARCH)
+    assert [m.step for m in trial.curve] == [1, 2, 3, 4]
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Any
 
 from ayar.errors import ClaimLost, MoveError
-from ayar.ledger.pages import Claim, Pages
+from ayar.ledger.pages import Pages
 from ayar.ledger.sessions import Watch
 from ayar.ledger.store import Ledger, Note
 from ayar.records import Configuration, Measurement, Metric, Move, State, Trial, config_key
@@ -62,9 +62,10 @@ class Logbook:
         claimed = (self.trial(number) for number in sorted(self._pages.claims))
         return [self._move(t, t.target_step) for t in claimed if t.state is State.RUNNING]
 
-    @staticmethod
-    def _move(trial: Trial, stop_step: int) -> Move:
-        return Move(trial.id, trial.config, trial.seed, trial.curve.last_step, stop_step, trial.purpose)
+    def _move(self, trial: Trial, stop_step: int) -> Move:
+        claim = self._pages.claims.get(trial.id)
+        fence = 0 if claim is None else claim.fence
+        return Move(trial.id, trial.config, trial.seed, trial.curve.last_step, stop_step, trial.purpose, fence)
 
     def of(self, config: Configuration, seed: int) -> Trial | None:
         """The trial of this configuration and seed. Seeds tell purposes apart."""
@@ -112,17 +113,17 @@ class Logbook:
         with self.claiming():
             number = self._ledger.add_trial(self._study, config, seed, purpose)
             move = Move(number, config, seed, 0, stop_step, purpose)
-            claim = Claim(self._ledger.add_move(self._study, move), self._ledger.session)
-        self._pages.claim(Trial(number, config, seed, purpose, target_step=stop_step), claim)
+            asked = self._ledger.add_move(self._study, move)
+        self._pages.claim(Trial(number, config, seed, purpose, target_step=stop_step), asked, self._ledger.session)
         return move
 
     def go_on(self, trial: int, stop_step: int) -> Move:
         """Let a trial train up to ``stop_step``."""
         record = self.trial(trial)
-        move = self._move(record, stop_step)
-        claim = Claim(self._ledger.add_move(self._study, move), self._ledger.session)
-        self._pages.claim(replace(record, target_step=stop_step, ended=False, error=None), claim)
-        return move
+        asked = self._ledger.add_move(self._study, self._move(record, stop_step))
+        going_on = replace(record, target_step=stop_step, ended=False, error=None)
+        self._pages.claim(going_on, asked, self._ledger.session)
+        return self._move(going_on, stop_step)
 
     # -- what came of it ---------------------------------------------------------------------------------------
 

@@ -193,7 +193,12 @@ class Curve:
 
 @dataclass(frozen=True, slots=True)
 class Move:
-    """What to do next: train ``trial`` from ``start_step`` to ``stop_step``. ``start_step`` 0 starts it."""
+    """What to do next: train ``trial`` from ``start_step`` to ``stop_step``. ``start_step`` 0 starts it.
+
+    Attributes:
+        fence: How many times the trial has passed from one process to another. Of two that hold a move of one trial,
+            the one with the lower number has lost it (a fencing token).
+    """
 
     trial: int
     config: Configuration
@@ -201,6 +206,7 @@ class Move:
     start_step: int
     stop_step: int
     purpose: Purpose = Purpose.SEARCH
+    fence: int = field(default=0, compare=False)
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_step < self.stop_step:

@@ -10,6 +10,7 @@ from typing import Any
 from ayar.errors import BudgetError, NotInLedger
 from ayar.logbook import Logbook
 from ayar.records import Metric, Score, ScoreKind, Winner, config_key
+from ayar.run.folders import latest_folder
 from ayar.stats import score_interval
 from ayar.winner import Standing, finalised, score
 
@@ -42,7 +43,7 @@ def open_test(
     if place is None:
         raise NotInLedger("The winner was taken over from a recheck, whose nets were not kept. Tune on first.")
     whole = [t for t in finalised(book.trials, place) if t.error is None and not t.diverged]
-    values = [read(folder / str(t.id)) for t in whole]
+    values = [read(latest_folder(t.id, folder)) for t in whole]
     body = {"purpose": purpose, "count": count, "reason": reason, "config": winner.config, "values": values}
     book.note(OPENED, body)
     return test_score(body, book.metric)

@@ -30,6 +30,7 @@ from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.records import Configuration, Metric, Move, State, Trial
 from ayar.run.events import Event, Failed, Finished, Measured, Pool
+from ayar.run.folders import folders
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
@@ -351,18 +352,24 @@ class Tuning:
         count = max(KEPT_FOLDERS, KEPT_FOR_EACH_LANE * (self.pool.lanes or 0))
         if not self.folder.is_dir():
             return
-        folders, room = [*self.folder.iterdir()], min(KEPT_BYTES, shutil.disk_usage(self.folder).free)
-        if len(folders) <= count and that_fit(folders, room) == folders:
+        held, room = folders(self.folder), min(KEPT_BYTES, shutil.disk_usage(self.folder).free)
+        everything = [folder for each in held.values() for folder in each]
+        if len(everything) <= count and that_fit(everything, room) == everything:
             return
-        best = [folder for t in ranked(self.book.trials) if (folder := self.folder / str(t.id)) in folders]
-        kept, doomed = {folder.name for folder in that_fit(best[:count], room)}, []
+        best = [held[t.id][-1] for t in ranked(self.book.trials) if t.id in held]
+        kept, doomed = set(that_fit(best[:count], room)), []
         with self.book.claiming():  # so that nobody begins to work in a folder meanwhile
-            for trial in self.book.trials:
-                idle = trial.purpose is Purpose.SEARCH and trial.state is not State.RUNNING
-                folder = self.folder / str(trial.id)
-                if idle and folder.name not in kept and folder.is_dir():
-                    shutil.rmtree(folder.with_suffix(".removed"), ignore_errors=True)
-                    doomed.append(folder.rename(folder.with_suffix(".removed")))
+            for number in held:
+                trial = self.book.history.numbered(number)
+                if trial is None or trial.purpose is not Purpose.SEARCH or trial.state is State.RUNNING:
+                    continue
+                if self.pool.holds(number):  # alive in a worker, it may go on writing there
+                    continue
+                for folder in held[number]:
+                    if folder not in kept:
+                        doomed.append(folder.with_name(f"{folder.name}.removed"))
+                        shutil.rmtree(doomed[-1], ignore_errors=True)
+                        folder.rename(doomed[-1])
         for folder in doomed:
             shutil.rmtree(folder, ignore_errors=True)
 

@@ -2,10 +2,13 @@
 
 import itertools
 import math
+import shutil
+from dataclasses import replace
 
 import pytest
 
 from ayar.run.events import Failed, Finished, Measured
+from ayar.run.folders import folders, latest_folder
 from ayar.run.objective import as_training
 from ayar.run.trainer import AloneTrainer, describe
 
@@ -202,3 +205,44 @@ def test_sys_exit_is_a_failure_like_any_other(trainer, move):
 
 def test_an_error_without_a_message_is_its_name():
     assert describe(MemoryError()) == "MemoryError"
+
+
+class Saves:
+    """A generator with a folder: says after which step each training began, and where it is."""
+
+    def __init__(self):
+        self.begun = []
+
+    def __call__(self, config, seed, folder):
+        saved = folder / "step"
+        step = int(saved.read_text()) if saved.exists() else 0
+        self.begun.append((folder.name, step))
+        while True:
+            step += 1
+            saved.write_text(str(step))
+            yield {"step": step, "loss": 1 / step}
+
+
+def test_a_paused_training_whose_folder_was_cleared_away_starts_again(trainer, move, curve, tmp_path):
+    """Held in memory, it would write its checkpoints into a folder that is not there."""
+    saves = Saves()
+    trainer = trainer(saves)
+    list(trainer.run(move(0, 0, 2)))
+    shutil.rmtree(tmp_path / "0")
+    assert curve(trainer.run(move(0, 2, 3))) == [(3, 1 / 3)]
+    assert saves.begun == [("0", 0), ("0", 0)]
+
+
+def test_a_trial_that_passed_to_another_process_goes_on_in_a_folder_of_its_own(trainer, move, curve, tmp_path):
+    """The former owner's path leads nowhere then; and should it begin anew there, nobody is disturbed."""
+    saves = Saves()
+    former, present = trainer(saves), trainer(saves)
+    list(former.run(move(0, 0, 2)))
+    assert curve(present.run(replace(move(0, 2, 3), fence=1))) == [(3, 1 / 3)]
+    *_, late = former.run(move(0, 2, 3))
+    assert isinstance(late, Finished)
+    assert saves.begun == [("0", 0), ("0.1", 2), ("0", 0)]
+    assert curve(present.run(replace(move(0, 3, 4), fence=1))) == [(4, 1 / 4)]
+    assert (tmp_path / "0.1" / "step").read_text() == "4"
+    assert latest_folder(0, tmp_path) == tmp_path / "0.1"
+    assert folders(tmp_path) == {0: [tmp_path / "0", tmp_path / "0.1"]}

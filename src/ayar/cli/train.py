@@ -18,6 +18,7 @@ from ayar.records import Score, ScoreKind, Trial
 from ayar.reports import terminal
 from ayar.reports.tables import winner_row
 from ayar.run.command import Command
+from ayar.run.folders import latest_folder
 from ayar.seeds import Purpose
 from ayar.specification import SOURCE
 from ayar.study import Study
@@ -195,7 +196,7 @@ def look(args: argparse.Namespace) -> None:
 def open_test(opened: Opened, *, purpose: str, reason: str | None = None) -> Score:
     """Open the sealed test set for the winner; a net whose file is gone is trained again first."""
     study, recipe, sealed = opened.study, opened.source.objective, opened.source.task.sealed
-    by_folder = {study.folder / str(t.id): t for t in study.trials()}
+    by_folder = {latest_folder(t.id, study.folder): t for t in study.trials()}
 
     def read(folder: Path) -> float:
         trial = by_folder[folder]

@@ -65,10 +65,14 @@ class Claim:
 
     Measurements are taken only from its holder, so a process that was suspended, and whose trial another one has
     taken over, cannot write into it any more.
+
+    Attributes:
+        fence: How many times the trial had passed from one session to another by then.
     """
 
     move: int
     session: str
+    fence: int = 0
 
 
 class Pages:
@@ -88,12 +92,17 @@ class Pages:
         self.lost: set[int] = set()
         self.seen = Seen()
         self._load = load
-        self._latest: dict[int, int] = {}  # move by trial
+        self._latest: dict[int, Claim] = {}  # by trial, also of moves that are over
         self._closed: set[int] = set()  # moves
 
     def turn(self, news: News) -> set[int]:
         """Take in what was appended since; gives the trials whose curves no ending sums up, which are to be read."""
-        asked = {row.trial: row for row in news.moves if row.id > self._latest.get(row.trial, 0)}
+        asked = {}
+        for row in news.moves:
+            before = self._latest.get(row.trial)
+            if before is None or row.id > before.move:
+                self._latest[row.trial] = _next(before, row.id, row.session)
+                asked[row.trial] = row
         over: dict[int, list[Any]] = defaultdict(list)
         for row in news.endings:
             if row.move not in self._closed:
@@ -104,9 +113,8 @@ class Pages:
             row.trial: Trial(row.trial, config, row.seed, _PURPOSES[row.purpose])
             for row, config in zip(added, as_values([row.config for row in added]), strict=True)
         }
-        for number, move in asked.items():
-            self._latest[number] = move.id
-            self.claims[number] = Claim(move.id, move.session)
+        for number in asked:
+            self.claims[number] = self._latest[number]
             if number in self.own:
                 self.own.remove(number)
                 self.lost.add(number)
@@ -125,7 +133,7 @@ class Pages:
         """The trial after a move was asked for it, or endings came."""
         target_step = trial.target_step if move is None else move.stop_step
         last = over[-1] if over else None
-        ending = last if last is not None and last.move == self._latest[trial.id] else None
+        ending = last if last is not None and last.move == self._latest[trial.id].move else None
         ended, error = (trial.ended, trial.error) if move is None else (False, None)
         curve = trial.curve
         if last is not None and last.points is not None and last.points != len(curve):
@@ -156,20 +164,28 @@ class Pages:
             record = self.trial(trial)
             self._shelf.put(replace(record, curve=record.curve.extended(later)))
 
-    def claim(self, trial: Trial, claim: Claim) -> None:
-        """Take in a move asked here; ``trial`` is as it stands with it."""
+    def claim(self, trial: Trial, move: int, session: str) -> Claim:
+        """Take in a move asked here, by its id; ``trial`` is as it stands with it."""
         self._shelf.put(trial)
-        self.claims[trial.id] = claim
+        claim = _next(self._latest.get(trial.id), move, session)
+        self.claims[trial.id] = self._latest[trial.id] = claim
         self.own.add(trial.id)
         self.lost.discard(trial.id)
-        self._latest[trial.id] = claim.move
+        return claim
 
     def close(self, trial: Trial) -> None:
         """Take in an ending written here; ``trial`` is as it stands after it."""
         self._shelf.put(trial)
-        self._closed.add(self._latest[trial.id])
+        self._closed.add(self._latest[trial.id].move)
         self._let_go(trial.id)
 
     def _let_go(self, trial: int) -> None:
         self.claims.pop(trial, None)
         self.own.discard(trial)
+
+
+def _next(before: Claim | None, move: int, session: str) -> Claim:
+    """The claim that a move makes, after the one before it on the same trial."""
+    if before is None:
+        return Claim(move, session)
+    return Claim(move, session, before.fence + (session != before.session))

@@ -14,9 +14,10 @@ from pathlib import Path
 from ayar.errors import ObjectiveError
 from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.run.folders import prepared
 from ayar.run.lanes import Lanes, LaneStep
 from ayar.run.objective import Training
-from ayar.run.trainer import AloneTrainer, Trainer, describe, failed, folder_for
+from ayar.run.trainer import AloneTrainer, Trainer, describe, failed
 
 AHEAD = 4
 """For so many lanes one move waits, for the time that it takes the pool to answer."""
@@ -174,7 +175,7 @@ class LaneTrainer:
             if move.start_step >= stop:
                 events.append(Finished(move.trial, ended=True))
                 continue
-            folder = folder_for(move, self._folder)
+            folder = prepared(move, self._folder)
             try:
                 self._lanes.load(
                     move.trial, copy.deepcopy(move.config), move.seed, folder, move.start_step, move.stop_step

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import math
-import shutil
 import time
 import traceback
 from collections import OrderedDict
@@ -16,6 +15,7 @@ from typing import Protocol
 from ayar.errors import ObjectiveError, TrainingFailed
 from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.run.folders import own_folder, prepared
 from ayar.run.objective import Training
 
 KEPT_ALIVE = 32
@@ -92,7 +92,7 @@ class AloneTrainer:
         self._horizon = horizon
         self._folder = folder
         self._keep = keep
-        self._paused: OrderedDict[int, tuple[int, Steps]] = OrderedDict()
+        self._paused: OrderedDict[int, tuple[int, Path | None, Steps]] = OrderedDict()  # step and folder it is at
         self._move: Move | None = None
         self._events: Iterator[Event] = iter(())
         self._pausing = False
@@ -153,7 +153,7 @@ class AloneTrainer:
                 yield Measured(move.trial, step, cost_s, metrics)
                 ended = not math.isfinite(metrics[self._training.metric])
             if self._training.kept_alive and not ended and step < self._horizon:
-                self._pause(move.trial, step, steps)
+                self._pause(move, step, steps)
             else:
                 _close(steps)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a training does, the pool goes on
@@ -167,32 +167,26 @@ class AloneTrainer:
             self._drop()
 
     def _resume(self, move: Move) -> Steps:
-        at, steps = self._paused.pop(move.trial, (None, None))
-        if steps is not None and at == move.start_step:
-            return steps
-        if steps is not None:
+        if move.trial in self._paused:
+            step, folder, steps = self._paused.pop(move.trial)
+            # Its folder is gone where it was cleared away meanwhile, or the trial has been elsewhere.
+            if step == move.start_step and folder == self._place(move) and (folder is None or folder.is_dir()):
+                return steps
             _close_quietly(steps)
-        folder = folder_for(move, self._folder) if self._training.uses_folder else None
+        folder = prepared(move, self._folder) if self._training.uses_folder else None
         return self._training.start(move.config, move.seed, folder, move.start_step, self._horizon)
 
-    def _pause(self, trial: int, step: int, steps: Steps) -> None:
-        self._paused[trial] = (step, steps)
+    def _place(self, move: Move) -> Path | None:
+        return own_folder(move, self._folder) if self._training.uses_folder else None
+
+    def _pause(self, move: Move, step: int, steps: Steps) -> None:
+        self._paused[move.trial] = (step, self._place(move), steps)
         if len(self._paused) > self._keep:
             self._drop()
 
     def _drop(self) -> None:
-        _, (_, steps) = self._paused.popitem(last=False)
+        _, (_, _, steps) = self._paused.popitem(last=False)
         _close_quietly(steps)
-
-
-def folder_for(move: Move, folder: Path) -> Path:
-    """The trial's own folder inside ``folder``; empty where the trial begins."""
-    own = folder / str(move.trial)
-    if move.start_step == 0:
-        # Files of an attempt that died before its first measurement was recorded.
-        shutil.rmtree(own, ignore_errors=True)
-    own.mkdir(parents=True, exist_ok=True)
-    return own
 
 
 def failed(trial: int, error: BaseException, waste_s: float) -> Failed:
