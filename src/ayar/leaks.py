@@ -43,7 +43,7 @@ def find_leaks(
     >>> find_leaks(X, rows // 20, {"train": rows[::2], "valid": rows[1::2]}, names=["size", "billed"])[-1][:46]
     "The column 'billed' alone gives the target awa"
     """
-    X = np.asarray(X, dtype=float)
+    X = X if isinstance(X, np.memmap) else np.asarray(X, dtype=float)
     columns = list(names) or [f"column {i}" for i in range(X.shape[1])]
     used = [(part, np.asarray(parts[part])) for part in _PARTS if part in parts and len(parts[part])]
     found = _shared_rows(used)
@@ -130,8 +130,12 @@ def _near(X: np.ndarray, earlier: np.ndarray, rows: np.ndarray) -> tuple[int, tu
     some = rows if len(rows) <= MOST_ROWS // 4 else np.sort(rng.choice(rows, MOST_ROWS // 4, replace=False))
     with extra("torch"):
         from sklearn.neighbors import NearestNeighbors
-    scaled = np.nan_to_num(X[:, kept] / spread[kept]).astype(np.float32)
-    distance, index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaled[earlier]).kneighbors(scaled[some])
+
+    def scaled(which: np.ndarray) -> np.ndarray:
+        rows: np.ndarray = np.nan_to_num(X[which][:, kept] / spread[kept]).astype(np.float32)
+        return rows
+
+    distance, index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaled(earlier)).kneighbors(scaled(some))
     close = np.flatnonzero(distance[:, 0] < NEAR * np.median(distance))
     if not len(close):
         return 0, (0, 0)

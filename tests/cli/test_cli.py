@@ -13,6 +13,7 @@ import pytest
 
 import ayar
 from ayar.cli.main import main, parser
+from ayar.cli.sources import reopen
 
 OWN = textwrap.dedent("""
     import ayar
@@ -226,6 +227,19 @@ def test_other_data_is_not_mixed_into_a_study(tmp_path, capsys, monkeypatch):
     (tmp_path / "table.csv").write_text("\n".join([*rows, "3,1,x"]))
     message = refused(capsys, "tune", "table.csv", "--target", "label", "--trials", "4", "--workers", "1")
     assert "holds other data now" in message
+
+
+def test_precision_is_on_record_and_not_mixed_within_a_study(tmp_path, capsys, monkeypatch):
+    """Also where the study goes on by its ledger alone; and a training of one's own sets it itself."""
+    monkeypatch.chdir(tmp_path)
+    tune = ("tune", "iris", "--steps", "1", "--confirm", "0", "--workers", "1", "--json")
+    run(capsys, *tune, "--precision", "medium")
+    assert "multiplied in medium precision, not in highest" in refused(capsys, *tune)
+    run(capsys, "tune", "iris.db", "--steps", "2", "--confirm", "0", "--workers", "1", "--json")
+    assert reopen("iris.db").source.objective.precision == "medium"
+    (tmp_path / "own.py").write_text(OWN)
+    own = refused(capsys, "tune", "own.py:train", "--minimize", "error", "--precision", "high")
+    assert "own.py:train trains by itself" in own
 
 
 def test_a_study_exported_and_imported_is_the_same_study(tuned, tmp_path, capsys):

@@ -37,6 +37,11 @@ def tune_arguments(command: argparse.ArgumentParser) -> None:
         help="trials that each process trains as one computation (default: auto)",
     )
     command.add_argument(
+        "--precision",
+        choices=("highest", "high", "medium"),
+        help="of matrix products; high and medium let the device use TF32 and bfloat16 (default: highest)",
+    )
+    command.add_argument(
         "--doctor",
         default="listen",
         choices=list(Doctor),

@@ -6,7 +6,7 @@ import importlib.util
 import shlex
 import sys
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -33,6 +33,10 @@ class Source:
         validate: How winners are confirmed on data: ``kfold``, ``repeated``, ``holdout`` or ``auto``.
         group: Column whose equal values stay on one side of every split, for a ``.csv``.
         time: Column that orders the rows in time, for a ``.csv``.
+        precision: Of products of matrices, where it is not full; see ``ayar.Recipe``.
+
+    Raises:
+        ObjectiveError: A training of yours is to have a precision.
     """
 
     word: str
@@ -42,6 +46,14 @@ class Source:
     validate: str = "auto"
     group: str | None = None
     time: str | None = None
+    precision: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.precision is not None and self.is_own:
+            raise ObjectiveError(
+                f"--precision {self.precision} is for nets that Ayar builds, and {self} trains by itself. "
+                "Set it there, say with torch.set_float32_matmul_precision."
+            )
 
     def __str__(self) -> str:
         return self.word or shlex.join(self.command)
@@ -95,7 +107,8 @@ class Source:
         if self.command:
             return self.command
         if not self.is_own:
-            return ayar.deep_net(self.task.data, self.task.splits)
+            recipe = ayar.deep_net(self.task.data, self.task.splits)
+            return replace(recipe, precision=self.precision) if self.precision else recipe
         name = self.word.rpartition(":")[2]
         if not callable(getattr(self.module, name, None)):
             raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. Name one that it defines.")
@@ -160,6 +173,12 @@ def remember(study: Study, source: Source) -> Opened:
             f"{study.store} was confirmed otherwise ({before['validation']} Now: {facts['validation']}) "
             "Scores on different splits can't be compared: use a new --store."
         )
+    precisions = [each or "highest" for each in (known[-1].body.get("precision"), source.precision)]
+    if precisions[0] != precisions[1]:
+        raise DataError(
+            f"{study.where} multiplied in {precisions[0]} precision, not in {precisions[1]}. "
+            f"Curves of both can't be compared: give --precision {precisions[0]}, or use a new --store."
+        )
     return Opened(study, source, facts)
 
 
@@ -171,6 +190,6 @@ def reopen(store: str, name: str | None = None) -> Opened:
         return Opened(study, Source(""))
     body = notes[-1].body
     known = {name: body[name] for name in ("word", "target", "seed")}
-    more = {name: body[name] for name in ("group", "time") if name in body}
+    more = {name: body[name] for name in ("group", "time", "precision") if name in body}
     source = Source(**known, **more, command=tuple(body.get("command", ())), validate=body.get("validate", "holdout"))
     return Opened(study, source, body["facts"])

@@ -66,7 +66,8 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
     if args.words is not None:
         if source is not None:
             raise ObjectiveError(f"Give {source} or the command after --, not both. A ledger goes into --store.")
-        return _open_new(Source("", command=Command.of(args.words).words, seed=args.seed), args)
+        own = Source("", command=Command.of(args.words).words, seed=args.seed, precision=args.precision)
+        return _open_new(own, args)
     if source is not None and store is None and ("://" in source or Path(source).suffix in {".db", ".sqlite"}):
         source, store = None, source
     if source is None:
@@ -80,7 +81,7 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
                 f"{store} doesn't say what its study trains. Give the source: ayar tune SOURCE --store {store}"
             )
         return remember(opened.study, opened.source)
-    given = {"validate": args.validate, "group": args.group, "time": args.time}
+    given = {"validate": args.validate, "group": args.group, "time": args.time, "precision": args.precision}
     return _open_new(Source(source, args.target, args.seed, **given), args)
 
 

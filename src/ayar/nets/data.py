@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from ayar.errors import DataError
+from ayar.nets.mapped import Mapped
 
 CLIP_SD = 5.0
 CONSTANT_SD = 1e-6  # of the mean: what rounding leaves of a constant column
@@ -31,10 +33,15 @@ class Scaling:
     @classmethod
     def fitted(cls, X: np.ndarray, y: np.ndarray, kind: str) -> Scaling:
         """Standardises by the mean and standard deviation of these (train) rows; a constant column becomes 0."""
-        present = ~np.isnan(X)
-        count = np.maximum(present.sum(axis=0), 1)
-        x_mean = np.where(present, X, 0).sum(axis=0, dtype=np.float64) / count
-        x_sd = np.sqrt(np.square(np.where(present, X - x_mean, 0)).sum(axis=0) / count)
+        return cls.fitted_to(lambda: iter((X,)), y, kind)
+
+    @classmethod
+    def fitted_to(cls, read: Callable[[], Iterator[np.ndarray]], y: np.ndarray, kind: str) -> Scaling:
+        """The same for rows that ``read()`` gives some at a time, always the same."""
+        count = np.maximum(sum((~np.isnan(X)).sum(axis=0) for X in read()), 1)
+        x_mean = sum(np.where(np.isnan(X), 0, X).sum(axis=0, dtype=np.float64) for X in read()) / count
+        squares = (np.square(np.where(np.isnan(X), 0, X - x_mean)).sum(axis=0) for X in read())
+        x_sd = np.sqrt(sum(squares) / count)
         x_sd[x_sd <= CONSTANT_SD * np.abs(x_mean)] = 1.0
         if kind == "classification":
             return cls(x_mean, x_sd)
@@ -94,6 +101,15 @@ class Data:
                 raise DataError(f"X_{part} and y_{part} need the same number of rows, at least 1: {len(X)}, {len(y)}.")
         if self.kind == "classification" and self.n_classes < 2:
             raise DataError(f"Classification needs n_classes of at least 2, got {self.n_classes}.")
+
+    def __getstate__(self) -> dict[str, Any]:
+        """An array that is mapped from a file goes to another process as the name of that file."""
+        return {name: Mapped.instead_of(value) for name, value in self.__dict__.items()}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        self.__dict__.update(
+            {name: value.opened() if isinstance(value, Mapped) else value for name, value in state.items()}
+        )
 
 
 class SealedTest:

@@ -27,12 +27,16 @@ def remembered(what: str, measure: Callable[[], Measured]) -> Measured:
     return known[what]
 
 
+def cache_folder() -> Path:
+    """The user's folder for what can be made again."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ayar"
+
+
 def _cache() -> Path:
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ayar"
     machine = f"{platform.node()}-{platform.machine()}-{os.cpu_count()}cpus-{torch.get_num_threads()}threads"
     kernels = os.environ.get("OPENBLAS_CORETYPE", "")
     device = torch.cuda.get_device_name().replace(" ", "_") if torch.cuda.is_available() else f"cpu{kernels}"
-    return folder / f"lanes-{machine}-{device}-torch{torch.__version__}-ayar{version('ayar')}.json"
+    return cache_folder() / f"lanes-{machine}-{device}-torch{torch.__version__}-ayar{version('ayar')}.json"
 
 
 @lru_cache(maxsize=1)

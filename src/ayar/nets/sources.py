@@ -12,11 +12,13 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from ayar.errors import DataError
+from ayar.nets.mapped import Member, is_large
 
 BUILT_IN = {
     "digits": "classification",
@@ -121,12 +123,15 @@ def _read_built_in(name: str) -> Source:
 
 
 def _read_npz(path: Path) -> Source:
-    wanted = ("X", "y", "class_names", "group", "time", *(f"{part}_idx" for part in PARTS))
+    wanted = ("y", "class_names", "group", "time", *(f"{part}_idx" for part in PARTS))
     try:
         # Opened here, because numpy leaves its own file open when the archive is damaged.
         with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in wanted if name in file.files}
             held = list(file.files)
+            inputs = _inputs(path, file) if "X" in held else None
+            arrays = {name: file[name] for name in wanted if name in held}
+    except DataError:
+        raise
     except (OSError, zipfile.BadZipFile, EOFError, TypeError) as error:
         raise DataError(f"{path.name} is no readable .npz file ({error}). Write it with numpy.savez.") from error
     except ValueError as error:  # what numpy raises instead of unpickling
@@ -135,10 +140,11 @@ def _read_npz(path: Path) -> Source:
             "Save plain numbers or text, say numpy.asarray(X, dtype=float)."
         ) from error
     for name in ("X", "y"):
-        if name not in arrays:
+        if name not in held:
             holds = ", ".join(held) or "nothing"
             raise DataError(f"{path.name} has no array {name}. It holds: {holds}.{closest(name, held)}")
-    X, y = _as_numbers(arrays["X"], path), _as_column(arrays["y"], path)
+    assert inputs is not None
+    X, y = inputs, _as_column(arrays["y"], path)
     if len(X) != len(y):
         raise DataError(f"X and y in {path.name} differ in length: {len(X)} and {len(y)} rows.")
     beside = {name: _as_column(arrays[name], path, name) for name in ("group", "time") if name in arrays}
@@ -157,6 +163,15 @@ def _read_npz(path: Path) -> Source:
     )
 
 
+def _inputs(path: Path, file: Mapping[str, np.ndarray]) -> np.ndarray:
+    """The array X as numbers, mapped where it is too large to be read."""
+    as_numbers = partial(_as_numbers, path=path)
+    member = Member.of(path, "X")
+    if member.dtype.hasobject or not is_large(member.n_bytes):
+        return as_numbers(file["X"])
+    return member.mapped(as_numbers)
+
+
 def _as_numbers(X: np.ndarray, path: Path) -> np.ndarray:
     """``X`` flattened to shape ``(n, n_features)``; bytes (pictures) scaled to [0, 1]."""
     if X.ndim == 0 or X.dtype.kind not in "fiub":
@@ -167,7 +182,7 @@ def _as_numbers(X: np.ndarray, path: Path) -> np.ndarray:
     flat = X.reshape(len(X), math.prod(X.shape[1:]))
     if X.dtype == np.uint8:
         return flat.astype(np.float32) / 255
-    return flat.astype(np.promote_types(X.dtype, np.float32))
+    return flat.astype(np.promote_types(X.dtype, np.float32), copy=False)
 
 
 def _as_column(y: np.ndarray, path: Path, name: str = "y") -> np.ndarray:

@@ -6,7 +6,7 @@ Everything that is fitted to data here (categories, means, standard deviations) 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from ayar.folds import Folds, kept_whole
 from ayar.leaks import find_leaks
 from ayar.nets import sources
 from ayar.nets.data import Data, Scaling, SealedTest
+from ayar.nets.mapped import kept, pieces
 from ayar.nets.sources import PARTS, Source
 from ayar.nets.splits import Splits
 
@@ -26,6 +27,7 @@ SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 its score, need validation and test rows enough to tell them apart."""
 
 LARGEST_INPUT = 1e30  # its square still fits into 64 bits many times over
+LEAK_ROWS = 5_000  # of each part, where all are too many for the memory
 MOST_CATEGORIES = 50
 MOST_CLASSES = 20
 ROWS_PER_CLASS = 5
@@ -93,16 +95,20 @@ def load_task(
     kind = kind or raw.kind or _kind_of(raw.y)
     y, class_names = _labels(raw, kind)
     rows, warnings = _split(raw, y, kind, seed)
-    X, feature_names = _encoded(raw, rows["train"])
+    X, feature_names = _encoded(raw, rows["train"])  # mapped from a file where it is too large for the memory
     _check_inputs(X, raw)
     warnings += _missing(X, raw) + _unseen_classes(y, rows, class_names) + _leaks(raw, y, rows, kind)
 
-    scaling = Scaling.fitted(X[rows["train"]], y[rows["train"]], kind)
-    as_targets = scaling.targets if kind == "regression" else np.asarray
-    parts: dict[str, Any] = {}
-    for part in ("train", "valid"):
-        parts |= {f"X_{part}": scaling.inputs(X[rows[part]]), f"y_{part}": as_targets(y[rows[part]])}
     split_hash = _hash(raw, rows)
+    scaling = Scaling.fitted_to(lambda: _in_pieces(X, rows["train"]), y[rows["train"]], kind)
+    as_targets = scaling.targets if kind == "regression" else np.asarray
+    parts: dict[str, Any] = {f"y_{part}": as_targets(y[rows[part]]) for part in ("train", "valid")}
+    parts["X_valid"] = scaling.inputs(X[rows["valid"]])
+    if isinstance(X, np.memmap):
+        shape, scaled = (len(rows["train"]), X.shape[1]), map(scaling.inputs, _in_pieces(X, rows["train"]))
+        parts["X_train"] = kept(f"{raw.name}-train", split_hash, shape, np.dtype(np.float32), scaled)
+    else:
+        parts["X_train"] = scaling.inputs(X[rows["train"]])
     data = Data(
         **parts,
         kind=kind,
@@ -137,7 +143,16 @@ def _folds(raw: Source, y: np.ndarray, rows: Mapping[str, np.ndarray], kind: str
 
 
 def _leaks(raw: Source, y: np.ndarray, rows: Mapping[str, np.ndarray], kind: str) -> list[str]:
-    """What lets the training know the rows that judge it; text columns count by what their categories mean."""
+    """What lets the training know the rows that judge it; text columns count by what their categories mean.
+
+    Of rows that are mapped from a file, some of each part are looked at.
+    """
+    if isinstance(raw.X, np.memmap):
+        rng = np.random.default_rng(0)
+        rows = {p: np.sort(rng.choice(own, min(len(own), LEAK_ROWS), replace=False)) for p, own in rows.items()}
+        return find_leaks(
+            raw.X, y, rows, names=raw.feature_names, groups=raw.group, time=raw.time, classes=kind == "classification"
+        )
     columns, names = [raw.X], list(raw.feature_names)
     for name, cells in raw.categories.items():
         values, code = np.unique(cells, return_inverse=True)
@@ -296,6 +311,8 @@ def _checked_rows(raw: Source, part: str, n: int) -> np.ndarray:
 
 def _encoded(raw: Source, train: np.ndarray) -> tuple[np.ndarray, tuple[str, ...]]:
     """Numeric columns, then for each other column one 0/1 column per category, the 50 most frequent of train."""
+    if not raw.categories:
+        return raw.X, raw.feature_names
     columns, names = [raw.X], list(raw.feature_names)
     for name, cells in raw.categories.items():
         values, counts = np.unique(cells[train], return_counts=True)
@@ -306,21 +323,33 @@ def _encoded(raw: Source, train: np.ndarray) -> tuple[np.ndarray, tuple[str, ...
 
 
 def _check_inputs(X: np.ndarray, raw: Source) -> None:
-    too_large = np.abs(X) > LARGEST_INPUT
-    if too_large.any():
-        row, column = np.argwhere(too_large)[0]
-        raise DataError(
-            f"{too_large.sum()} inputs of {raw.name} are infinite or beyond {LARGEST_INPUT:g}, the first in row {row}, "
-            f"column {column} (from 0). Mark them as missing (NaN) or correct them."
-        )
+    for start, piece in _numbered(X):
+        too_large = np.abs(piece) > LARGEST_INPUT
+        if too_large.any():
+            row, column = np.argwhere(too_large)[0]
+            count = sum(int((np.abs(some) > LARGEST_INPUT).sum()) for _, some in _numbered(X))
+            raise DataError(
+                f"{count} inputs of {raw.name} are infinite or beyond {LARGEST_INPUT:g}, the first in row "
+                f"{start + row}, column {column} (from 0). Mark them as missing (NaN) or correct them."
+            )
 
 
 def _missing(X: np.ndarray, raw: Source) -> list[str]:
-    missing = np.isnan(X)
+    missing: np.ndarray = sum(np.isnan(piece).sum(axis=0) for _, piece in _numbered(X))
     if not missing.any():
         return []
-    columns = missing.any(axis=0).sum()
+    columns = (missing > 0).sum()
     return [f"{missing.sum()} missing inputs in {columns} columns of {raw.name} take the column's train mean."]
+
+
+def _in_pieces(X: np.ndarray, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Some of the rows at a time."""
+    return (X[rows[part]] for part in pieces(len(rows), X[:1].nbytes))
+
+
+def _numbered(X: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """All rows, some at a time, with the number of the first."""
+    return ((part.start, X[part]) for part in pieces(len(X), X[:1].nbytes))
 
 
 def _unseen_classes(y: np.ndarray, rows: Mapping[str, np.ndarray], class_names: tuple[str, ...]) -> list[str]:
@@ -339,5 +368,6 @@ def _hash(raw: Source, rows: Mapping[str, np.ndarray]) -> str:
     named = {"X": raw.X, "y": raw.y, **raw.categories, **beside, **{f"{part}_idx": rows[part] for part in PARTS}}
     for name, array in named.items():
         digest.update(f"{name} {array.dtype.str} {array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        for part in pieces(len(array), array[:1].nbytes):
+            digest.update(np.ascontiguousarray(array[part]).tobytes())
     return digest.hexdigest()
