@@ -16,6 +16,7 @@ FLOORS = (
     "seeds",
     "threads",
     "records",
+    "lineage",
     "stats",
     "goals",
     "folds",

@@ -50,8 +50,10 @@ def _claimed(
                 book.record(Finished(move.trial, ended=True))
             else:
                 moves.append(move)
+        elif proposal.parent is not None and not book.can_go_on(proposal.parent, proposal.stop_step):
+            continue
         elif config_key(proposal.config) not in taken and (problem.max_trials is None or index < problem.max_trials):
             seed = trial_seed(problem.seed, Purpose.SEARCH, index)
-            moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step))
+            moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step, proposal.parent))
             index += 1
     return moves

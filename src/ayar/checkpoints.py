@@ -13,6 +13,9 @@ from contextlib import contextmanager, suppress
 from itertools import accumulate
 from pathlib import Path
 
+LEFT_BY = "ayar_left_by.txt"
+"""In a folder whose files another training has left: which one."""
+
 _NAME = re.compile(r"checkpoint-(\d+)(\.\w+)?")
 
 
@@ -63,6 +66,18 @@ def latest_checkpoint(folder: Path | str) -> tuple[int, Path] | None:
     """The step and the path of the newest checkpoint in a folder; None where there is none."""
     found = _checkpoints(Path(folder))
     return found[-1] if found else None
+
+
+def sign(folder: Path, training: str) -> None:
+    """Note that the files in a folder were left by this training; whoever goes on from them may be another."""
+    with replacing(folder / LEFT_BY) as new:
+        new.write_text(training, encoding="utf-8")
+
+
+def left_by(folder: Path) -> str | None:
+    """The training that ``sign`` has noted; None where the files in the folder are its own."""
+    path = folder / LEFT_BY
+    return path.read_text(encoding="utf-8") if path.is_file() else None
 
 
 def that_fit(folders: Iterable[Path], at_most_bytes: float) -> list[Path]:

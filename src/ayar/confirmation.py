@@ -64,7 +64,8 @@ _FOR_EACH_CANDIDATE = 4  # trainings of re-ranking; with fewer candidates a good
 def training_cost_s(trials: Sequence[Trial], horizon: int) -> float:
     """Seconds that a whole training of a leading candidate takes, as far as the search has measured it."""
     leaders = [t for t in ranked(trials)[:LEADERS] if t.curve.last_step > 0]
-    return math.fsum(t.curve.cost_s / t.curve.last_step for t in leaders) / max(len(leaders), 1) * horizon
+    step_s = [t.curve.cost_s / (t.curve.last_step - t.fork_step) for t in leaders]
+    return math.fsum(step_s) / max(len(leaders), 1) * horizon
 
 
 def plan_confirmation(trials: Sequence[Trial], rounds: float, workers: int, folds: int = 0) -> Plan:

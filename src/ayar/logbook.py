@@ -16,8 +16,10 @@ from ayar.errors import ClaimLost, MoveError
 from ayar.ledger.pages import Pages
 from ayar.ledger.sessions import Watch
 from ayar.ledger.store import Ledger, Note
+from ayar.lineage import schedule_of
 from ayar.records import Configuration, Measurement, Metric, Move, State, Trial, config_key
 from ayar.run.events import Event, Failed, Finished, Measured
+from ayar.search.base import SEARCH_DATA
 from ayar.search.history import History
 from ayar.seeds import Purpose
 
@@ -64,8 +66,17 @@ class Logbook:
 
     def _move(self, trial: Trial, stop_step: int) -> Move:
         claim = self._pages.claims.get(trial.id)
-        fence = 0 if claim is None else claim.fence
-        return Move(trial.id, trial.config, trial.seed, trial.curve.last_step, stop_step, trial.purpose, fence)
+        return Move(
+            trial.id,
+            trial.config,
+            trial.seed,
+            trial.stands_at,
+            stop_step,
+            trial.purpose,
+            0 if claim is None else claim.fence,
+            trial.parent if trial.fork_step > 0 and not len(trial.curve) else None,
+            schedule_of(trial, self.trial),
+        )
 
     def of(self, config: Configuration, seed: int) -> Trial | None:
         """The trial of this configuration and seed. Seeds tell purposes apart."""
@@ -106,15 +117,24 @@ class Logbook:
     def can_go_on(self, trial: int, stop_step: int) -> bool:
         """Whether a trial waits to be continued to ``stop_step``."""
         record = self.trial(trial)
-        return record.state is State.PAUSED and record.curve.last_step < stop_step
+        return record.state is State.PAUSED and record.stands_at < stop_step
 
-    def start(self, config: Configuration, seed: int, purpose: Purpose, stop_step: int) -> Move:
-        """Begin a new trial."""
+    def start(
+        self, config: Configuration, seed: int, purpose: Purpose, stop_step: int, parent: int | None = None
+    ) -> Move:
+        """Begin a new trial, with the state of another one where ``parent`` is given.
+
+        What repeats a search trial that had a parent goes through the same changes of configuration.
+        """
         with self.claiming():
-            number = self._ledger.add_trial(self._study, config, seed, purpose)
-            move = Move(number, config, seed, 0, stop_step, purpose)
+            fork_step = 0 if parent is None else self.trial(parent).stands_at
+            if parent is None and purpose not in SEARCH_DATA:
+                parent = next((t.id for t in self.history.of(config) if t.fork_step > 0), None)
+            number = self._ledger.add_trial(self._study, config, seed, purpose, parent, fork_step)
+            trial = Trial(number, config, seed, purpose, target_step=stop_step, parent=parent, fork_step=fork_step)
+            move = self._move(trial, stop_step)
             asked = self._ledger.add_move(self._study, move)
-        self._pages.claim(Trial(number, config, seed, purpose, target_step=stop_step), asked, self._ledger.session)
+        self._pages.claim(trial, asked, self._ledger.session)
         return move
 
     def go_on(self, trial: int, stop_step: int) -> Move:
@@ -152,6 +172,11 @@ class Logbook:
             metrics = dict(row)
             step, cost_s = metrics.pop("step", move.stop_step), metrics.pop("cost_s", 0.0)
             new.append(self.metric.measurement(step, cost_s, metrics))
+            if trial.fork_step > 0 and new[-1].step <= trial.fork_step:
+                raise MoveError(
+                    f"Trial {trial.id} began with the state of trial {trial.parent} at step {trial.fork_step}, but "
+                    f"step {new[-1].step} was told. Tell steps start_step + 1 to stop_step."
+                )
             if new[-1].step > move.stop_step:
                 raise MoveError(
                     f"Trial {trial.id} is to stop at step {move.stop_step}, but step {new[-1].step} was told. "
@@ -175,7 +200,7 @@ class Logbook:
             raise ClaimLost(trial.id)
         match event:
             case Measured():
-                if len(trial.curve) and event.step <= trial.curve.last_step:
+                if event.step <= trial.stands_at and (len(trial.curve) or trial.fork_step):
                     return None  # the untrained net, measured again after a restart
                 self._append(trial, [self.metric.measurement(event.step, event.cost_s, event.metrics)])
             case Finished():

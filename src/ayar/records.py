@@ -35,6 +35,11 @@ def config_key(config: Mapping[str, Any]) -> str:
     return _encode(config)
 
 
+def training_key(config: Mapping[str, Any], seed: int) -> str:
+    """A text that is equal for the same configuration with the same seed."""
+    return f"{seed} {config_key(config)}"
+
+
 _encode = json.JSONEncoder(sort_keys=True, default=str).encode  # made once: ``json.dumps`` makes one for each call
 
 
@@ -192,12 +197,24 @@ class Curve:
 
 
 @dataclass(frozen=True, slots=True)
+class Leg:
+    """A part of a training whose configuration changes on the way: this one up to ``stop_step``."""
+
+    stop_step: int
+    config: Configuration
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
 class Move:
     """What to do next: train ``trial`` from ``start_step`` to ``stop_step``. ``start_step`` 0 starts it.
 
     Attributes:
         fence: How many times the trial has passed from one process to another. Of two that hold a move of one trial,
             the one with the lower number has lost it (a fencing token).
+        parent: The trial whose state at ``start_step`` this one begins with; None for one that begins anew, or goes on.
+        schedule: What the trial's state comes from where its configuration is only the last of several, the first leg
+            first; what follows them is ``config`` and ``seed``.
     """
 
     trial: int
@@ -207,6 +224,8 @@ class Move:
     stop_step: int
     purpose: Purpose = Purpose.SEARCH
     fence: int = field(default=0, compare=False)
+    parent: int | None = None
+    schedule: tuple[Leg, ...] = ()
 
     def __post_init__(self) -> None:
         if not 0 <= self.start_step < self.stop_step:
@@ -223,6 +242,9 @@ class Trial:
         ended: No move is outstanding and none can follow: the horizon is reached, or training ended by itself.
         error: Why it failed, with the last lines of its output; None otherwise.
         waste_s: Seconds spent without a measurement to show for them (failures).
+        parent: The trial whose state it began with, if any; where ``fork_step`` is 0, the one whose changes of
+            configuration it goes through once more, from the beginning and with its own seed.
+        fork_step: The step at which it took over from its parent. Its curve begins there.
     """
 
     id: int
@@ -234,6 +256,13 @@ class Trial:
     ended: bool = False
     error: str | None = None
     waste_s: float = 0.0
+    parent: int | None = None
+    fork_step: int = 0
+
+    @property
+    def stands_at(self) -> int:
+        """The step that its state is from."""
+        return max(self.curve.last_step, self.fork_step)
 
     @property
     def diverged(self) -> bool:

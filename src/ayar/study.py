@@ -531,6 +531,11 @@ class Study:
                 "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
                 "training has: iterations=50 in the space, or Study(..., horizon=50)."
             )
+        if self.searcher == "population" and not training.hands_over:
+            raise ObjectiveError(
+                f"Population-based training goes on from other trials' files, but this {training.kind} keeps none. "
+                "Write train(config, seed, folder) and save the state before each yield, or take another searcher."
+            )
         return training.sliceable
 
     @contextmanager

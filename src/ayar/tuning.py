@@ -30,7 +30,8 @@ from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
 from ayar.records import Configuration, Metric, Move, State, Trial
 from ayar.run.events import Event, Failed, Finished, Measured, Pool
-from ayar.run.folders import folders
+from ayar.run.folders import folders, latest_folder, own_folder
+from ayar.run.handover import hand_over
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose, trial_seed
@@ -283,11 +284,23 @@ class Tuning:
 
     def _submit(self, moves: Sequence[Move]) -> None:
         for move in moves:
+            if move.parent is not None:
+                self._hand_over(move, move.parent)
+        for move in moves:
             if move.trial in self.active:
                 self.postponed.append(move)
             else:
                 self.active.add(move.trial)
                 self.pool.submit(move, spent_s=self.book.trial(move.trial).cost_s)
+
+    def _hand_over(self, move: Move, parent: int) -> None:
+        """Give a trial its parent's files, as long as those are of the step that it begins at.
+
+        Otherwise, because the parent has gone on or its folder was removed, the trial's own worker trains as far.
+        """
+        busy = parent in self.active or parent in self.book.elsewhere
+        if not busy and self.book.trial(parent).stands_at == move.start_step:
+            hand_over(latest_folder(parent, self.folder), own_folder(move, self.folder), move.schedule[-1])
 
     def _record_all(self, events: Sequence[Event]) -> int:
         """Write down what workers reported, in one transaction, for lanes report by the hundred; how many ended."""

@@ -33,7 +33,8 @@ Interval = Callable[[np.ndarray], tuple[float, float, float]]
 def search_steps(trials: Sequence[Trial]) -> int:
     """Steps of training that search data consist of."""
     facts = column(trials, FACTS)
-    return int(facts["last_step"][facts["data"]].sum())
+    own = np.maximum(facts["last_step"] - facts["fork_step"], 0)
+    return int(own[facts["data"]].sum())
 
 
 def ranked(trials: Sequence[Trial]) -> list[Trial]:

@@ -68,6 +68,7 @@ def test_a_row_says_what_is_known_of_a_trial():
             "state": "completed",
             "purpose": "search",
             "seed": 7,
+            "parent": None,
             "steps": 2,
             "valid_error": 0.25,
             "cost_s": 3.0,

@@ -1,6 +1,7 @@
 """One suite of promises for every searcher. A new one is tested by adding its name to SEARCHERS."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -64,15 +65,20 @@ class Study:
         if proposal.trial is None:
             known = {config_key(t.config) for t in self.history}
             assert config_key(proposal.config) not in known, "proposed twice"
-            trial_id, curve = len(self.history), Curve()
+            trial_id = len(self.history)
             self.history.append(None)
         else:
-            trial_id, curve = proposal.trial, self.history[proposal.trial].curve
+            trial_id = proposal.trial
             assert self.history[trial_id].state is State.PAUSED
             assert self.history[trial_id].config == proposal.config
-        assert curve.last_step < proposal.stop_step <= self.problem.horizon
         seed = trial_seed(self.problem.seed, Purpose.SEARCH, trial_id)
-        self.history[trial_id] = Trial(trial_id, proposal.config, seed, curve=curve, target_step=proposal.stop_step)
+        trial = self.history[trial_id] or Trial(trial_id, proposal.config, seed)
+        if proposal.parent is not None:
+            parent = self.history[proposal.parent]
+            assert parent.state is State.PAUSED
+            trial = replace(trial, parent=parent.id, fork_step=parent.stands_at)
+        assert trial.stands_at < proposal.stop_step <= self.problem.horizon
+        self.history[trial_id] = replace(trial, target_step=proposal.stop_step)
         self.kept.put(self.history[trial_id])
 
     @property
@@ -81,19 +87,16 @@ class Study:
 
     def answer(self, trial, fate="done"):
         """The outcome of the outstanding move; ``fate`` is done, partly, diverged, failed or ended."""
-        start, stop = trial.curve.last_step, trial.target_step
+        start, stop = trial.stands_at, trial.target_step
         loss = int.from_bytes(config_key(trial.config).encode()) % 997 / 997
         if fate in ("partly", "failed", "ended"):
             stop = (start + stop) // 2
         news = [Measurement(step, loss + 1 / step) for step in range(start + 1, stop + 1)]
         if fate == "diverged":
             news[-1] = Measurement(stop, float("nan"))
-        self.history[trial.id] = Trial(
-            trial.id,
-            trial.config,
-            trial.seed,
+        self.history[trial.id] = replace(
+            trial,
             curve=trial.curve.extended(news),
-            target_step=trial.target_step,
             ended=fate == "ended" or (fate != "partly" and stop == self.problem.horizon),
             error="killed" if fate == "failed" else None,
         )

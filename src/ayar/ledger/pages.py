@@ -110,7 +110,9 @@ class Pages:
                 self._closed.add(row.move)
         added = [row for row in news.trials if self._shelf.numbered(row.trial) is None]
         new = {
-            row.trial: Trial(row.trial, config, row.seed, _PURPOSES[row.purpose])
+            row.trial: Trial(
+                row.trial, config, row.seed, _PURPOSES[row.purpose], parent=row.parent, fork_step=row.fork_step or 0
+            )
             for row, config in zip(added, as_values([row.config for row in added]), strict=True)
         }
         for number in asked:
@@ -144,7 +146,8 @@ class Pages:
             target_step = ending.stop_step if not ended and error is None else target_step
         waste_s = trial.waste_s + sum([row.waste_s for row in over])
         # Not ``replace``, which takes twice the time: a large study has all its trials go through here.
-        return Trial(trial.id, trial.config, trial.seed, trial.purpose, curve, target_step, ended, error, waste_s)
+        known = (trial.id, trial.config, trial.seed, trial.purpose)
+        return Trial(*known, curve, target_step, ended, error, waste_s, trial.parent, trial.fork_step)
 
     def trial(self, number: int) -> Trial:
         """The trial of this number, which is there."""

@@ -69,6 +69,8 @@ trials = Table(
     Column("seed", BigInteger, nullable=False),
     Column("purpose", Text, nullable=False),
     Column("created_at", Text, nullable=False),
+    Column("parent", Integer),  # the trial whose state it began with, or whose changes it goes through again
+    Column("fork_step", LONG),  # NULL is 0
     sqlite_with_rowid=False,
 )
 
@@ -184,7 +186,13 @@ FROM (
 ) AS known WHERE known.id = endings.id"""
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, leases_and_summaries)
+def lineage(connection: Connection) -> None:
+    """Version 3: a trial may begin with another one's state."""
+    for column in ("parent INTEGER", f"fork_step {LONG.compile(dialect=connection.dialect)}"):
+        connection.execute(text(f"ALTER TABLE trials ADD COLUMN {column}"))
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, leases_and_summaries, lineage)
 """Migration number n, counted from 1, makes version n of version n - 1."""
 
 

@@ -81,7 +81,8 @@ def _beyond(table: Table, key: Column[Any], *columns: Any) -> Select[Any]:
     return select(*columns).where(table.c.study == bindparam("study"), key >= bindparam("first")).order_by(key)
 
 
-_TRIALS = _beyond(trials, trials.c.trial, *(trials.c[name] for name in ("trial", "config", "seed", "purpose")))
+_TRIAL_COLUMNS = ("trial", "config", "seed", "purpose", "parent", "fork_step")
+_TRIALS = _beyond(trials, trials.c.trial, *(trials.c[name] for name in _TRIAL_COLUMNS))
 _MOVES = _beyond(moves, moves.c.id, *(moves.c[name] for name in ("trial", "id", "stop_step", "session")))
 _ENDING_COLUMNS = ("trial", "id", "move", "stop_step", "ended", "error", "waste_s")
 _SUMMARY_COLUMNS = ("points", "cost_s", "least_loss", "diverged")
@@ -302,8 +303,18 @@ class Ledger:
 
     # Trials
 
-    def add_trial(self, study: int, config: Configuration, seed: int, purpose: Purpose = Purpose.SEARCH) -> int:
+    def add_trial(
+        self,
+        study: int,
+        config: Configuration,
+        seed: int,
+        purpose: Purpose = Purpose.SEARCH,
+        parent: int | None = None,
+        fork_step: int = 0,
+    ) -> int:
         """Append a trial and give its number: 0, 1, 2, ... in its study, whoever else is appending.
+
+        ``parent`` and ``fork_step`` are those of ``Trial``.
 
         Raises:
             NotInLedger: There is no such study.
@@ -314,6 +325,8 @@ class Ledger:
             "seed": seed,
             "purpose": purpose.value,
             "created_at": now(),
+            "parent": parent,
+            "fork_step": fork_step or None,
         }
         try:
             with self.writing(study) as connection:

@@ -20,13 +20,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ayar.checkpoints import left_by
 from ayar.curves.faults import DEAD_UNITS
 from ayar.errors import DataError, SpaceError
 from ayar.nets import parameters
 from ayar.nets.dropout import masks_of
 from ayar.nets.inside import ROWS, Glance, dead_share, is_looked_at, together
 from ayar.nets.optimizers import Optimizer, learning_rates
-from ayar.records import Configuration, config_key
+from ayar.records import Configuration, training_key
 
 CHECKPOINT = "checkpoint.safetensors"
 EVALUATION_ROWS = 4096  # bounds the memory of an evaluation
@@ -263,7 +264,8 @@ class Checkpoint:
         if f"{TRAINING}step" not in tensors:
             return None
         step, seed, updates = (int(tensors.pop(f"{TRAINING}{name}")) for name in ("step", "seed", "updates"))
-        if step > at_most or seed != self.seed or config_key(config) != config_key(self.config):
+        wanted = training_key(self.config, self.seed), left_by(self.path.parent)
+        if step > at_most or training_key(config, seed) not in wanted:
             return None
         self.saved_step = step
         averages = {name[len(TRAINING) :]: t for name, t in tensors.items() if name.startswith(TRAINING)}

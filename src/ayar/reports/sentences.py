@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ayar.records import Advice, Gain, Score, ScoreKind, State, Tie, Trial, Winner
-from ayar.reports import words
+from ayar.reports import tables, words
 from ayar.reports.tables import Story
 
 _MOST_MOVES = 5  # more than a reader takes in
@@ -46,7 +46,7 @@ def certainty(story: Story, score: Score) -> str:
 
 def beside_the_winner(story: Story, winner: Winner) -> list[str]:
     """What must be said beside the winner's score: the optimism, the gain, the test, the rivals, the ties."""
-    told = []
+    told = changes(story, winner.trial)
     search = winner.scores.get(ScoreKind.SEARCH_BEST)
     if search:
         kind, of = search.kind.value, words.plural(len(story.ranked), "trial")
@@ -69,6 +69,18 @@ def beside_the_winner(story: Story, winner: Winner) -> list[str]:
         for name, score in winner.compared.items()
     ]
     return told + tied(story, winner)
+
+
+def changes(story: Story, number: int) -> list[str]:
+    """How the configuration of a trial came about, where it changed during the training."""
+    legs = tables.schedule(story, number)
+    if not legs:
+        return []
+    configs = [*(leg.config for leg in legs), story.trial(number).config]
+    names = [name for name in configs[-1] if len({repr(config.get(name)) for config in configs}) > 1]
+    changed = [{name: leg.config[name] for name in names if name in leg.config} for leg in legs]
+    told = "; ".join(f"{words.configuration(c)} to step {leg.stop_step}" for c, leg in zip(changed, legs, strict=True))
+    return [f"Its configuration changed while it trained: {told}; then as above. So does its confirmation's."]
 
 
 def _optimism(story: Story, optimism: float | None) -> str:

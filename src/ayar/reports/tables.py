@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ayar.goals import Constraint, value_of
 from ayar.intuition.findings import Finding
+from ayar.lineage import schedule_of
 from ayar.recheck.history import Event
-from ayar.records import Advice, Metric, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.records import Advice, Leg, Metric, Score, ScoreKind, State, Trial, Verdict, Winner
 from ayar.reports import words
 from ayar.seeds import Purpose
 
@@ -115,7 +116,7 @@ class Story:
     @property
     def steps(self) -> int:
         """Steps of training in all trials."""
-        return sum(trial.curve.last_step for trial in self.trials)
+        return sum(max(trial.curve.last_step - trial.fork_step, 0) for trial in self.trials)
 
     @property
     def cost_s(self) -> float:
@@ -227,6 +228,11 @@ def best(story: Story) -> Trial | None:
     return story.ranked[0] if story.ranked else None
 
 
+def schedule(story: Story, number: int) -> tuple[Leg, ...]:
+    """The configurations that a trial's state was trained with before its own; empty for most trials."""
+    return schedule_of(story.trial(number), story.trial) if number in {trial.id for trial in story.trials} else ()
+
+
 def configuration_rows(story: Story, config: Mapping[str, Any]) -> list[tuple[str, str]]:
     """A configuration as names and values, in the order of the space."""
     order = [name for name in story.space.names if name in config]
@@ -248,6 +254,7 @@ def trial_rows(story: Story) -> list[dict[str, Any]]:
             "state": trial.state.value,
             "purpose": trial.purpose.value,
             "seed": trial.seed,
+            "parent": trial.parent,
             "steps": trial.curve.last_step,
             story.metric: json_safe(story.score_of(trial)),
             "cost_s": json_safe(trial.cost_s),
@@ -275,6 +282,7 @@ def winner_row(story: Story) -> dict[str, Any] | None:
         "trial": winner.trial,
         "config": winner.config,
         "stop_step": winner.stop_step,
+        "schedule": [asdict(leg) for leg in schedule(story, winner.trial)],
         "metric": winner.metric,
         "scores": {kind.value: asdict(score) for kind, score in winner.scores.items()},
         "compared": {name: asdict(score) for name, score in winner.compared.items()},

@@ -15,6 +15,7 @@ from ayar.errors import ObjectiveError
 from ayar.records import Move
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.folders import prepared
+from ayar.run.handover import is_to_retrace
 from ayar.run.lanes import Lanes, LaneStep
 from ayar.run.objective import Training
 from ayar.run.trainer import AloneTrainer, Trainer, describe, failed
@@ -176,6 +177,9 @@ class LaneTrainer:
                 events.append(Finished(move.trial, ended=True))
                 continue
             folder = prepared(move, self._folder)
+            if is_to_retrace(move, folder):  # its configuration changes on the way, which no lane does
+                self._suspects.append(move)
+                continue
             try:
                 self._lanes.load(
                     move.trial, copy.deepcopy(move.config), move.seed, folder, move.start_step, move.stop_step

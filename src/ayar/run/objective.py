@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ayar.errors import ObjectiveError
 from ayar.records import Configuration
-from ayar.run.command import AHEAD_FILE, CONFIG_FILE, Command
+from ayar.run.command import AHEAD_FILE, Command
+from ayar.run.handover import holds_state
 from ayar.run.lanes import HasLanes, OpenLanes
 from ayar.run.said import Said
 
@@ -77,6 +78,11 @@ class Training:
         """
         return self.kind not in (Kind.RECIPE, Kind.FOLDER_COMMAND)
 
+    @property
+    def hands_over(self) -> bool:
+        """Whether another trial can go on from its files, with another configuration."""
+        return self.kind in (Kind.RECIPE, Kind.FOLDER_GENERATOR, Kind.FOLDER_COMMAND)
+
     def start(
         self, config: Configuration, seed: int, folder: Path | None, start_step: int, horizon: int
     ) -> Iterator[tuple[int, dict[str, float]]]:
@@ -124,7 +130,7 @@ class Training:
     def _goes_on(self, folder: Path | None) -> bool:
         """Whether a restart goes on near where it was, rather than at its beginning."""
         if self.kind in (Kind.FOLDER_GENERATOR, Kind.FOLDER_COMMAND):
-            return folder is not None and any(file.name not in (AHEAD_FILE, CONFIG_FILE) for file in folder.iterdir())
+            return folder is not None and holds_state(folder)
         return self.kind is Kind.RECIPE
 
     def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[tuple[int, dict[str, float]]]:

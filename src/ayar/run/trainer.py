@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import math
+import shutil
 import time
 import traceback
 from collections import OrderedDict
@@ -12,10 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Protocol
 
+from ayar.checkpoints import sign
 from ayar.errors import ObjectiveError, TrainingFailed
-from ayar.records import Move
+from ayar.records import Leg, Move, training_key
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.folders import own_folder, prepared
+from ayar.run.handover import holds_state, is_to_retrace
 from ayar.run.objective import Training
 
 KEPT_ALIVE = 32
@@ -174,6 +177,8 @@ class AloneTrainer:
                 return steps
             _close_quietly(steps)
         folder = prepared(move, self._folder) if self._training.uses_folder else None
+        if folder is not None and is_to_retrace(move, folder):
+            return retraced(self._training, move, folder, self._horizon)
         return self._training.start(move.config, move.seed, folder, move.start_step, self._horizon)
 
     def _place(self, move: Move) -> Path | None:
@@ -187,6 +192,34 @@ class AloneTrainer:
     def _drop(self) -> None:
         _, (_, _, steps) = self._paused.popitem(last=False)
         _close_quietly(steps)
+
+
+def retraced(training: Training, move: Move, folder: Path, horizon: int) -> Generator[tuple[int, dict[str, float]]]:
+    """The steps of a move after ``start_step``, with all that its state comes from trained before, in its folder.
+
+    Raises:
+        ObjectiveError: The training keeps no state there, so no other configuration can go on from it.
+    """
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    step = 0
+    for leg in (*move.schedule, Leg(horizon, move.config, move.seed)):
+        steps = training.start(leg.config, leg.seed, folder, step, horizon)
+        for step, metrics in steps:
+            if step > move.start_step or step == move.start_step == 0:
+                yield step, metrics
+            if step >= leg.stop_step:
+                break
+        else:
+            return  # it ended by itself
+        if isinstance(steps, Generator):
+            steps.close()
+        if step < horizon and not holds_state(folder):
+            raise ObjectiveError(
+                f"At step {step} the configuration of trial {move.trial} changes, but the training has left nothing in "
+                "its folder to go on from. Save its state before each yield; see ayar.checkpoints."
+            )
+        sign(folder, training_key(leg.config, leg.seed))
 
 
 def failed(trial: int, error: BaseException, waste_s: float) -> Failed:

@@ -12,6 +12,7 @@ from ayar.search.grid import Grid
 from ayar.search.halving import Halving
 from ayar.search.hyperband import Hyperband
 from ayar.search.pareto import Pareto
+from ayar.search.population import Population
 from ayar.search.quasirandom import QuasiRandom
 from ayar.search.racer import Racer
 from ayar.search.random_search import Random
@@ -26,6 +27,7 @@ SEARCHERS: Mapping[str, type[Searcher]] = MappingProxyType(
         "halving": Halving,
         "hyperband": Hyperband,
         "pareto": Pareto,
+        "population": Population,
         "quasirandom": QuasiRandom,
         "racer": Racer,
         "random": Random,
@@ -56,6 +58,7 @@ __all__ = [
     "Halving",
     "Hyperband",
     "Pareto",
+    "Population",
     "Problem",
     "Proposal",
     "QuasiRandom",

@@ -74,7 +74,7 @@ class Advised:
             return proposals  # one reading is no curve
         known, number, waiting = Known(history), searched(history), moves(problem, history)
         for place, proposal in enumerate(proposals):
-            if proposal.trial is not None:
+            if proposal.trial is not None or proposal.parent is not None:
                 continue
             number += 1
             if number % self.every == 0:

@@ -69,11 +69,15 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class Proposal:
-    """Train ``config`` up to ``stop_step``: as a new trial, or as a continuation of ``trial``."""
+    """Train ``config`` up to ``stop_step``: as a new trial, or as a continuation of ``trial``.
+
+    With ``parent`` the new trial begins with the state in which that trial is paused.
+    """
 
     config: Configuration
     stop_step: int
     trial: int | None = None
+    parent: int | None = None
 
 
 class Searcher(Protocol):

@@ -52,9 +52,9 @@ class Facts:
     """What every searcher wants to know of a trial, as named columns.
 
     ``id``, ``purpose`` and ``state`` (numbers of ``PURPOSES`` and ``STATES``), ``data`` (whether it is search data),
-    ``last_step`` and ``target_step``, ``readings`` (measurements after step 0), ``loss`` (the least one; infinite for
-    a failed, diverged or untrained trial), ``last_loss`` (the latest; NaN before any), ``cost_s`` (failures
-    included).
+    ``last_step`` and ``target_step``, ``fork_step``, ``readings`` (measurements after step 0), ``loss`` (the least one;
+    infinite for a failed, diverged or untrained trial), ``last_loss`` (the latest; NaN before any), ``cost_s``
+    (failures included).
     """
 
     @property
@@ -77,6 +77,7 @@ class Facts:
             trial.purpose in SEARCH_DATA,
             last_step,
             trial.target_step,
+            trial.fork_step,
             len(trained),
             math.inf if broken else min(trained, default=math.inf),
             trained[-1] if trained else math.nan,
@@ -92,6 +93,7 @@ _FACTS = np.dtype(
         ("data", np.bool_),
         ("last_step", np.int64),
         ("target_step", np.int64),
+        ("fork_step", np.int64),
         ("readings", np.int64),
         ("loss", np.float64),
         ("last_loss", np.float64),
