@@ -42,6 +42,7 @@ KEPT_BYTES = 20e9  # of those folders together, and no more than is still free o
 KEPT_FOR_EACH_LANE = 4  # the more trials take turns, the more of them are soon thawed
 _LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
 SPARED = 4  # leaders that get a further seed while the search leaves lanes empty
+TOGETHER = 8  # one of so many lanes is free before moves are asked for
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
 
 
@@ -268,7 +269,7 @@ class Tuning:
             stop = stopped or self.interrupt.asked or over()
             if stop:
                 self.pool.pause()
-            while not stop and self.pool.free and (moves := next_moves(self.pool.free)):
+            while not stop and self._wants_moves and (moves := next_moves(self.pool.free)):
                 self._submit(moves)
             if not self.pool.busy:
                 if stop or not waits():
@@ -281,6 +282,12 @@ class Tuning:
             if self.display.due:
                 self.display.show(phase, shown(), self.book.trials, self._best_words(), self.pool.lanes)
         self._prune_folders()
+
+    @property
+    def _wants_moves(self) -> bool:
+        """Whether to ask for moves: of many lanes, some are to be free, for to ask for one takes as long as for two."""
+        free = self.pool.free
+        return free > 0 and (not self.pool.busy or free * TOGETHER >= (self.pool.lanes or 1))
 
     def _submit(self, moves: Sequence[Move]) -> None:
         for move in moves:

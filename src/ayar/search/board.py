@@ -16,7 +16,7 @@ from ayar.search.base import Problem
 from ayar.search.evidence import spread, telling, violating
 from ayar.search.gaussian_process import Embedding, Kernel, fit_kernel
 from ayar.search.history import FACTS, PURPOSES, STATES, Points, column
-from ayar.search.posterior import Posterior
+from ayar.search.posterior import Posterior, Spread
 from ayar.seeds import Purpose
 
 _CURVES = 400  # curves that are forecast
@@ -32,7 +32,7 @@ _PAUSED, _RUNNING, _FAILED, _DIVERGED = (
     STATES.index(s) for s in (State.PAUSED, State.RUNNING, State.FAILED, State.DIVERGED)
 )
 _SEARCH = PURPOSES.index(Purpose.SEARCH)
-_LASTING = ("curves", "embedding", "embedded", "kernel", "paces")  # of a board, whatever is outstanding
+_LASTING = ("curves", "embedding", "embedded", "kernel", "measured", "paces")  # of a board, whatever is outstanding
 
 
 @dataclass(frozen=True)
@@ -186,6 +186,17 @@ class Board:
         return _paces(self.rates, self.embedded)
 
     @cached_property
+    def measured(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, Spread]:
+        """What the process sees: rows of sound trials; points and ends of those and of the broken; how ends differ."""
+        ends = self.curves.mean
+        seen = telling(ends, _MODELLED)
+        feared, doubt = np.quantile(ends, _FEARED[0]), _FEARED[1]
+        points = np.concatenate([self.embedded[seen], self.embedding(self.broken)])
+        values = np.concatenate([ends[seen], np.full(len(self.broken), feared)])
+        doubts = np.concatenate([self.curves.noise[seen], np.full(len(self.broken), doubt)])
+        return seen, points, values, Spread.of(self.kernel(points, points), values, doubts, _least_variance(ends))
+
+    @cached_property
     def outlook(self) -> Outlook:
         """Where all trials are expected to end."""
         return Outlook.of(self)
@@ -214,23 +225,18 @@ class Outlook:
     def of(cls, board: Board) -> Outlook:
         """The outlook from a board with at least one sound trial."""
         curves, embedded = board.curves, board.embedded
+        seen, points, values, spread = board.measured
         # A slice that is outstanding counts as if it had come out as expected.
-        noise = curves.noise_at[np.maximum(board.targets, curves.heights)]
-        ends = curves.mean
-        seen = telling(ends, _MODELLED)
-        feared, doubt = np.quantile(ends, _FEARED[0]), _FEARED[1]
-        points = np.concatenate([embedded[seen], board.embedding(board.broken)])
-        values = np.concatenate([ends[seen], np.full(len(board.broken), feared)])
-        doubts = np.concatenate([noise[seen], np.full(len(board.broken), doubt)])
-        least = _least_variance(ends)
+        noise, ends = curves.noise_at[np.maximum(board.targets, curves.heights)], curves.mean
+        doubts = np.concatenate([noise[seen], np.full(len(board.broken), _FEARED[1])])
         kernel = board.kernel
-        posterior = Posterior.joining(kernel, points, values, doubts, least)
+        posterior = Posterior.joining(kernel, points, values, doubts, spread)
         if len(board.waiting):
             waiting = board.embedding(board.waiting)
             expected = posterior.at(waiting)[0]
             points, values = np.concatenate([points, waiting]), np.concatenate([values, expected])
             doubts = np.concatenate([doubts, np.full(len(waiting), curves.noise_at[board.first])])
-            posterior = Posterior.joining(kernel, points, values, doubts, least)
+            posterior = Posterior.joining(kernel, points, values, doubts, spread)
         mean, variance = np.empty(len(ends)), np.empty(len(ends))
         mean[seen], variance[seen] = posterior.mean[: len(seen)], posterior.variance[: len(seen)]
         unseen = np.delete(np.arange(len(ends)), seen)

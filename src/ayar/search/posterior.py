@@ -35,28 +35,20 @@ class Posterior:
 
     @classmethod
     def joining(
-        cls, kernel: Kernel, points: np.ndarray, ends: np.ndarray, noise: np.ndarray, least: float
+        cls, kernel: Kernel, points: np.ndarray, ends: np.ndarray, noise: np.ndarray, spread: Spread
     ) -> Posterior:
         """The posterior from measurements ``ends`` with variances ``noise``, shape ``(n,)``, at embedded points.
-
-        How much ends differ, and how much of that configurations explain, are the most probable of a few values.
 
         Args:
             kernel: Correlations between configurations.
             points: Embedded points, shape ``(n, embedded)``.
             ends: Measured ends.
             noise: Their variances.
-            least: Ends differ by at least this variance.
+            spread: How much ends differ.
         """
         correlation = kernel(points, points)
-        spread = max(float(ends.var()), 0.02)
-        fits = (
-            _Fit.of(correlation, ends, noise, max(total * spread, least), share, spread)
-            for total in _TOTALS
-            for share in _SHARES
-        )
-        fit = min(fits, key=lambda fit: fit.surprise)
-        explained, own = fit.total * fit.share, fit.total * (1 - fit.share)
+        fit = _Fit.of(correlation, ends, noise, spread)
+        explained, own = spread.total * spread.share, spread.total * (1 - spread.share)
         joint = explained * correlation
         np.fill_diagonal(joint, explained + own)
         known = _solved(fit.factor, joint)
@@ -72,30 +64,52 @@ class Posterior:
         return self._middle + cross @ self._weights, np.maximum(variance, _LEAST)
 
 
-@dataclass(frozen=True)
-class _Fit:
-    """One choice of how much ends differ; ``surprise`` is its negative log posterior density."""
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """How much ends differ.
 
-    surprise: float
+    Attributes:
+        total: Their variance.
+        share: How much of it configurations explain.
+    """
+
     total: float
     share: float
+
+    @classmethod
+    def of(cls, correlation: np.ndarray, ends: np.ndarray, noise: np.ndarray, least: float) -> Spread:
+        """The most probable of a few, given ends of trials that correlate so, and the variances of the measurements.
+
+        Ends differ by at least the variance ``least``.
+        """
+        usual = max(float(ends.var()), 0.02)
+
+        def surprise(spread: Spread) -> float:
+            prior = 0.5 * np.log(spread.total / usual) ** 2 + 0.25 * np.log((1 - spread.share) / (1 - _USUAL)) ** 2
+            return _Fit.of(correlation, ends, noise, spread).surprise + float(prior)
+
+        return min((cls(max(total * usual, least), share) for total in _TOTALS for share in _SHARES), key=surprise)
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    """Ends joined with what is known beforehand; ``surprise`` is their negative log density."""
+
+    surprise: float
     middle: float
     factor: np.ndarray
     weights: np.ndarray
 
     @classmethod
-    def of(
-        cls, correlation: np.ndarray, ends: np.ndarray, noise: np.ndarray, total: float, share: float, spread: float
-    ) -> _Fit:
-        covariance = total * share * correlation
-        np.fill_diagonal(covariance, total + noise + _LEAST)
+    def of(cls, correlation: np.ndarray, ends: np.ndarray, noise: np.ndarray, spread: Spread) -> _Fit:
+        covariance = spread.total * spread.share * correlation
+        np.fill_diagonal(covariance, spread.total + noise + _LEAST)
         factor = np.linalg.cholesky(covariance)
         half = _solved(factor, np.column_stack([np.ones(len(ends)), ends]))
         middle = float(half[:, 0] @ half[:, 1] / (half[:, 0] @ half[:, 0]))
         rest = half[:, 1] - middle * half[:, 0]
         surprise = 0.5 * rest @ rest + np.log(np.diag(factor)).sum()
-        surprise += 0.5 * np.log(total / spread) ** 2 + 0.25 * np.log((1 - share) / (1 - _USUAL)) ** 2
-        return cls(float(surprise), total, share, middle, factor, _solved(factor, rest, transposed=True))
+        return cls(float(surprise), middle, factor, _solved(factor, rest, transposed=True))
 
 
 def _solved(factor: np.ndarray, right: np.ndarray, *, transposed: bool = False) -> np.ndarray:
