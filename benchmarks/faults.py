@@ -364,6 +364,8 @@ def main() -> None:
         study(args.study, args.seed, args.trials, args.acknowledged)
         return
     before = json.loads(args.results.read_text()) if args.results and args.results.exists() else {}
+    if "searcher" not in before:  # none, or of a storm of another kind
+        before = {}
     studies = before.get("studies", [])
     minutes = before.get("minutes", 0.0)
     tally = Tally(args.kills, args.minutes, report(studies, 0)["kills"])

@@ -75,7 +75,7 @@ def append(folder: Path) -> dict[str, Any]:
         ledger.add_measurements(study, trial, [Measurement(written, 0.5, 0.1, {"error": 0.5})], claim=claim)
 
     def waiting(n: int) -> None:
-        ledger._backend._raw.execute("PRAGMA synchronous = FULL")  # noqa: SLF001 - to survive a power cut, too
+        ledger._opening.backend._raw.execute("PRAGMA synchronous = FULL")  # noqa: SLF001 - to survive a power cut, too
         one(n)
 
     def optunas(storage: Any) -> Callable[[int], None]:
@@ -100,7 +100,7 @@ def append(folder: Path) -> dict[str, Any]:
     with (folder / "fsync").open("wb", buffering=0) as file:
         for _ in range(REPEATS):
             for name, call in arms.items():
-                ledger._backend._raw.execute("PRAGMA synchronous = NORMAL")  # noqa: SLF001
+                ledger._opening.backend._raw.execute("PRAGMA synchronous = NORMAL")  # noqa: SLF001
                 rates[name].append(rate(call, 1.0))
             more = [Measurement(step, 0.5, 0.1, {"error": 0.5}) for step in range(1, 10_001)]
             number, held = claimed(ledger, study)
@@ -197,6 +197,7 @@ def filled(path: Path, trials: int, points: int) -> None:
     fall = np.exp(-np.arange(1, points + 1) / 20)
     with Study(path, space=SPACE, minimize="error", searcher="random") as study:
         ledger, number = study._ledger, study._id  # noqa: SLF001 - thousands of trials in one commit
+        study.note("fingerprint", {})  # as a tuning writes it
         for first in range(0, trials, 1000):
             with ledger.claiming(number):
                 for index in range(first, min(trials, first + 1000)):

@@ -12,8 +12,9 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from ayar.errors import ClaimLost, MoveError
+from ayar.errors import ClaimLost, LedgerError, MoveError
 from ayar.ledger.pages import Pages
+from ayar.ledger.reading import Skim
 from ayar.ledger.sessions import Watch
 from ayar.ledger.store import Ledger, Note
 from ayar.lineage import schedule_of
@@ -23,6 +24,9 @@ from ayar.search.base import SEARCH_DATA
 from ayar.search.history import History
 from ayar.seeds import Purpose
 
+WORTH_SKIMMING = 2000
+"""So many trials are read at once, however little is asked of them."""
+
 
 class Logbook:
     """The trials of one study, kept in step with what is appended here, and at each ``refresh`` elsewhere.
@@ -30,21 +34,33 @@ class Logbook:
     Attributes:
         metric: What the trials are judged by.
         history: All trials by number, as searchers see them. Only the logbook changes it.
+        skim: Which trials alone were read, where it is open for a look at a large study; it stays as it is then.
     """
 
-    def __init__(self, ledger: Ledger, study: int, metric: Metric, horizon: int) -> None:
+    def __init__(self, ledger: Ledger, study: int, metric: Metric, horizon: int, *, skim: int | None = None) -> None:
+        """With ``skim``, read of a large study only what decides who wins, so many of the best, and a sample."""
         self._ledger, self._study, self.metric, self._horizon = ledger, study, metric, horizon
+        self.skim: Skim | None = None
         self.history = History()
         self._pages = Pages(self.history, partial(ledger.curve_until, study))
         self._watch = Watch()
         self._version: int | None = None
         self._retries: dict[int, tuple[int, int]] = {}  # of a trial: the step it stood at, and how often
-        self.refresh()
+        with ledger.reading():
+            if skim is not None and ledger.count(study) > WORTH_SKIMMING:
+                self.skim = ledger.skim(study, best=skim, sample=skim)
+            self.refresh()
 
     @property
     def trials(self) -> list[Trial]:
         """All trials by number."""
         return list(self.history)
+
+    def sample(self, most: int) -> list[Trial]:
+        """At most twice so many trials that lie evenly among all."""
+        if self.skim is not None:
+            return [self.trial(number) for number in self.skim.sample]
+        return self.history[:: max(1, len(self.history) // most)]
 
     def trial(self, number: int) -> Trial:
         """The trial of this number, which is there."""
@@ -53,9 +69,9 @@ class Logbook:
     def refresh(self) -> bool:
         """Read what other processes have appended since; False where there can be nothing new."""
         version = self._ledger.version()
-        if version is not None and version == self._version:
+        if (version is not None and version == self._version) or (self.skim and len(self.history)):
             return False
-        self._ledger.turn(self._study, self._pages)
+        self._ledger.turn(self._study, self._pages, self.skim)
         self._version = version
         return True
 
@@ -94,7 +110,13 @@ class Logbook:
 
     @contextmanager
     def claiming(self) -> Iterator[None]:
-        """Within, all is up to date and nobody else asks a move, so what is asked here no other process has."""
+        """Within, all is up to date and nobody else asks a move, so what is asked here no other process has.
+
+        Raises:
+            LedgerError: Only some trials were read, so nobody here knows what is to be done.
+        """
+        if self.skim is not None:
+            raise LedgerError("This study was opened for a look at its best trials. Open it without skim= to go on.")
         with self._ledger.claiming(self._study):
             self.refresh()
             yield

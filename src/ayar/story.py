@@ -64,8 +64,9 @@ def tell(book: Logbook, problem: Problem, *, winner: Winner | None, most: int, *
         "verdicts": verdicts,
         "advice": advise(verdicts.get(winner.trial, ()), winner.config, problem.space) if winner is not None else [],
         "tried": hit_rates(note.body for note in book.notes(TRIED)),
+        "unread": () if book.skim is None else book.skim.unread,
         "findings": findings(
-            everyone[:: max(1, len(everyone) // most)],
+            book.sample(most),
             problem.space,
             horizon=problem.horizon,
             verdicts=verdicts,

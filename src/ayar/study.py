@@ -69,6 +69,8 @@ class Study:
         seed: Every random choice of the study derives from it; by default 0.
         name: The study's name in the ledger, where it holds several; by default ``"main"``.
         constraints: Limits to keep, by metric: ``{"latency_ms": "<= 5"}``.
+        skim: For a look at the winner of a study of thousands of trials: read only what decides who wins, so many of
+            the best, and a sample as large. Such a study can't be tuned on. All is read where less would not do.
 
     Raises:
         SpaceError: A new study lacks its space or metric, or a known one is given others than it has.
@@ -94,6 +96,7 @@ class Study:
         seed: int | None = None,
         name: str | None = None,
         constraints: Mapping[str, str] | Sequence[str] | None = None,
+        skim: int | None = None,
     ) -> None:
         objectives, limits = objectives_of(minimize, maximize), constraints_of(constraints)
         given = {
@@ -122,10 +125,13 @@ class Study:
         self.searcher: str = spec["searcher"]
         self._metric = Metric(spec["metric"], spec["maximize"])
         self._searcher = searcher_named(self.searcher)
-        self._book = Logbook(self._ledger, self._id, self._metric, self.horizon)
+        changes, taken = (self._ledger.notes(self._id, kind) for kind in (SPACE_CHANGED, "adopted"))
+        decides_by_loss = not (self.objectives or self.constraints or changes or taken)
+        read = skim if decides_by_loss else None
+        self._book = Logbook(self._ledger, self._id, self._metric, self.horizon, skim=read)
         self._sources = tuple(sources.from_dict(note.body) for note in self.notes(SOURCE))
         self._changed = False
-        if changes := self.notes(SPACE_CHANGED):
+        if changes:
             self._live_in(self.space, was_of(changes))
         self._temporary: tempfile.TemporaryDirectory[str] | None = None
 

@@ -10,6 +10,7 @@ from tests.conftest import emptied, execute
 from ayar.errors import LedgerError, MissingExtra
 from ayar.ledger import Ledger
 from ayar.ledger.pages import Claim, Seen
+from ayar.ledger.reading import news
 from ayar.records import Measurement, Move
 from ayar.space import Float, Space
 from ayar.study import Study
@@ -100,7 +101,8 @@ def test_a_move_whose_number_is_smaller_but_that_commits_later_is_not_missed(url
         thread.start()
         asked.wait()
         other.add_move(study, Move(trials[1], {}, 1, 0, 1))
-        seen = other._news(study, Seen()).moves
+        with other.reading() as connection:
+            seen = news(connection, study, Seen()).moves
         thread.join()
         assert [row.trial for row in seen] == trials
 

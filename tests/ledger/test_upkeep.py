@@ -11,6 +11,7 @@ import pytest
 from ayar.cli import main
 from ayar.ledger import Ledger
 from ayar.ledger.pages import Seen
+from ayar.ledger.reading import news
 from ayar.ledger.upkeep import check, compact
 from ayar.records import Measurement, Move
 
@@ -85,7 +86,8 @@ def test_compacting_removes_nothing_that_a_study_knows(path, capsys):
 
 def test_sessions_that_hold_nothing_are_forgotten(path):
     with Ledger.open(path) as ledger:
-        held = {row.session for row in ledger._news(ledger.find_study().id, Seen()).moves}
+        with ledger.reading() as connection:
+            held = {row.session for row in news(connection, ledger.find_study().id, Seen()).moves}
         with Ledger.open(path) as other:
             other.hold(None)
         compact(ledger)

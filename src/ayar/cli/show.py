@@ -21,7 +21,7 @@ from ayar.reports.page import render
 from ayar.reports.tables import Story, telling, trial_rows, winner_row
 from ayar.study import Study
 
-_READ_FOR_BEST = 40  # curves: enough to show three telling ones, few enough to answer at once
+_READ_FOR_BEST = 24  # curves: enough to show three telling ones, few enough to answer at once
 
 
 def best(args: argparse.Namespace) -> None:
@@ -29,7 +29,7 @@ def best(args: argparse.Namespace) -> None:
 
     Example: ayar best digits.db --json
     """
-    opened = reopen(args.store, args.study)
+    opened = reopen(args.store, args.study, skim=_READ_FOR_BEST // 2)
     story = full_story(opened, most=_READ_FOR_BEST)
     if story.winner is None:
         opened.study.recommend()  # says what is missing

@@ -182,9 +182,9 @@ def remember(study: Study, source: Source) -> Opened:
     return Opened(study, source, facts)
 
 
-def reopen(store: str, name: str | None = None) -> Opened:
-    """The study in a ledger, with what it trains as far as that is on record."""
-    study = Study(store, name=name)
+def reopen(store: str, name: str | None = None, *, skim: int | None = None) -> Opened:
+    """The study in a ledger, with what it trains as far as that is on record; ``skim`` as for ``Study``."""
+    study = Study(store, name=name, skim=skim)
     notes = study.notes(NOTE)
     if not notes:
         return Opened(study, Source(""))

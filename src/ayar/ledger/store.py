@@ -8,94 +8,33 @@ from __future__ import annotations
 
 import gc
 import json
-import math
-import threading
-import weakref
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
-from uuid import uuid4
 
-from sqlalchemy import (
-    Column,
-    Connection,
-    CursorResult,
-    Engine,
-    Select,
-    Table,
-    bindparam,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Connection, insert, select
 from sqlalchemy.exc import IntegrityError
 
 from ayar.errors import ClaimLost, LedgerError, MoveError, NotInLedger
-from ayar.ledger import rows, schema
+from ayar.ledger import reading, rows, schema, writing
 from ayar.ledger.backend import Backend, opened
-from ayar.ledger.pages import Claim, News, Pages, Seen, Trials
+from ayar.ledger.opening import Opening
+from ayar.ledger.pages import Claim, Pages, Trials
+from ayar.ledger.reading import Skim
 from ayar.ledger.rows import Rows
-from ayar.ledger.schema import endings, measurements, moves, notes, now, sessions, studies, trials
-from ayar.ledger.sessions import this_machine, this_process
+from ayar.ledger.schema import notes, now, studies
 from ayar.records import Configuration, Measurement, Move, Trial
 from ayar.seeds import Purpose
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-# Statements are made once: SQLAlchemy finds each one's compiled form again by its identity.
 _ADD_STUDY = insert(studies)
-_ADD_TRIAL = insert(trials)
-_ADD_MOVE = insert(moves)
-_ADD_ENDING = insert(endings)
 _ADD_NOTE = insert(notes)
-
-_ADD_SESSION = insert(sessions)
-
-_THIS_TRIAL: dict[str, Any] = {"study": bindparam("study"), "trial": bindparam("trial")}
-_LAST_NUMBER = select(func.max(trials.c.trial)).where(trials.c.study == bindparam("study"))
-_LATEST_MOVE = select(moves.c.id, moves.c.session).filter_by(**_THIS_TRIAL).order_by(moves.c.id.desc()).limit(1)
-_ENDING_OF = select(endings.c.id).where(endings.c.move == bindparam("move"))
-_LATEST_ENDING = select(endings).filter_by(**_THIS_TRIAL).order_by(endings.c.id.desc()).limit(1)
-_STEPS = select(measurements.c.step).filter_by(**_THIS_TRIAL)
-
-_STUDY = select(studies.c.id).where(studies.c.id == bindparam("study"))
-_SUMMED = (measurements.c.step, measurements.c.loss, measurements.c.cost_s)
-
-
-def _later(*columns: Any) -> Select[Any]:
-    """A trial's measurements beyond a step."""
-    later = select(*columns).filter_by(**_THIS_TRIAL).where(measurements.c.step > bindparam("after"))
-    return later.order_by(measurements.c.step)
-
-
-_LATER, _LATER_LOSSES = _later(*_SUMMED, measurements.c.metrics), _later(*_SUMMED)
-
-
-def _beyond(table: Table, key: Column[Any], *columns: Any) -> Select[Any]:
-    """A study's rows from one key on, in its order."""
-    return select(*columns).where(table.c.study == bindparam("study"), key >= bindparam("first")).order_by(key)
-
-
-_TRIAL_COLUMNS = ("trial", "config", "seed", "purpose", "parent", "fork_step")
-_TRIALS = _beyond(trials, trials.c.trial, *(trials.c[name] for name in _TRIAL_COLUMNS))
-_MOVES = _beyond(moves, moves.c.id, *(moves.c[name] for name in ("trial", "id", "stop_step", "session")))
-_ENDING_COLUMNS = ("trial", "id", "move", "stop_step", "ended", "error", "waste_s")
-_SUMMARY_COLUMNS = ("points", "cost_s", "least_loss", "diverged")
-_ENDINGS = _beyond(endings, endings.c.id, *(endings.c[name] for name in _ENDING_COLUMNS + _SUMMARY_COLUMNS))
-_NOTES = _beyond(notes, notes.c.id, notes)
-
 _NO_STUDY = 0  # ids count from 1
-
-_SESSIONS = select(sessions).where(sessions.c.id.in_(bindparam("ids", expanding=True)))
-_THIS_SESSION = sessions.c.id == bindparam("session")
-_BEAT = update(sessions).where(_THIS_SESSION).values(beat=sessions.c.beat + 1)
-_SET_LEASE = update(sessions).where(_THIS_SESSION).values(lease_s=bindparam("lease"))
-_CLOSE_SESSION = update(sessions).where(_THIS_SESSION).values(closed=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,17 +70,12 @@ class Ledger:
     """
 
     def __init__(self, backend: Backend, url: str | Path | None) -> None:
-        self._backend = backend
+        self._opening = Opening(backend)
         self._url = url
         self.where = backend.where
         self.folder = backend.folder
         self.read_only = backend.read_only
-        self.session = uuid4().hex
-        self._in_session = False  # whether it is on record
-        self._open: Connection | None = None  # of the transaction that this thread is in
-        self._alone: set[int] = set()  # studies whose moves nobody else asks or ends in it
-        self._lock = threading.RLock()
-        self._closing = weakref.finalize(self, backend.writer.dispose)
+        self.session = self._opening.session
 
     @classmethod
     def open(cls, where: str | Path | None, *, create: bool = True, patience_s: float = 60.0) -> Self:
@@ -161,19 +95,19 @@ class Ledger:
         ledger = cls(backend, where)
         try:
             with backend.explained():
-                ledger._prepare(create=create)
+                ledger._prepare(backend, create=create)
                 backend.settle()
         except BaseException:
             ledger.close()
             raise
         return ledger
 
-    def _prepare(self, *, create: bool) -> None:
+    def _prepare(self, backend: Backend, *, create: bool) -> None:
         """Check that the file is a ledger of a known version, and bring it up to date."""
         newest = len(schema.MIGRATIONS)
         with self.reading() as connection:
             held = schema.version(connection)
-            strangers = [] if held else sorted(self._backend.strangers(connection))
+            strangers = [] if held else sorted(backend.strangers(connection))
         if strangers:
             raise LedgerError(
                 f"{self.where} is no ledger: something else lives there, with tables {', '.join(strangers[:3])}. "
@@ -188,16 +122,12 @@ class Ledger:
         if held == 0 and (self.read_only or not create):
             raise LedgerError(f"{self.where} is no ledger: it holds no table. Check the path.")
         with self.writing() as connection:
-            self._backend.alone(connection, _NO_STUDY)
+            backend.alone(connection, _NO_STUDY)
             schema.migrate(connection)
 
     def close(self) -> None:
         """Close the file. Closing twice does nothing. Moves still outstanding are free for others to take over."""
-        with self._lock:
-            if self._in_session and self._closing.alive:
-                with suppress(LedgerError), self.writing() as connection:  # at worst the lease runs out
-                    connection.execute(_CLOSE_SESSION, {"session": self.session})
-            self._closing()
+        self._opening.close()
 
     def __enter__(self) -> Self:
         return self
@@ -207,50 +137,13 @@ class Ledger:
     ) -> None:
         self.close()
 
-    @contextmanager
-    def reading(self) -> Iterator[Connection]:
+    def reading(self) -> AbstractContextManager[Connection]:
         """One transaction that sees the ledger as it is at its start."""
-        with self._transaction(self._backend.reader) as connection:
-            yield connection
+        return self._opening.reading()
 
-    @contextmanager
-    def writing(self, study: int | None = None) -> Iterator[Connection]:
+    def writing(self, study: int | None = None) -> AbstractContextManager[Connection]:
         """One transaction that writes. With ``study`` nobody else asks or ends moves of it, from its start on."""
-        self._check_writable()
-        with self._transaction(self._backend.writer) as connection:
-            if study is not None and study not in self._alone:
-                self._backend.alone(connection, study)
-                self._alone.add(study)
-            yield connection
-
-    def _check_writable(self) -> None:
-        if not self._closing.alive:
-            raise LedgerError(f"The ledger {self.where} is closed. Open it again with Ledger.open.")
-        if self.read_only:
-            raise LedgerError(
-                f"The ledger {self.where} is open for reading only: the file or its folder is read-only. "
-                "Allow writing to both, or use a copy."
-            )
-
-    @contextmanager
-    def _transaction(self, engine: Engine) -> Iterator[Connection]:
-        with self._lock:
-            if not self._closing.alive:
-                raise LedgerError(f"The ledger {self.where} is closed. Open it again with Ledger.open.")
-            if self._open is not None:
-                yield self._open
-                return
-            was_in_session = self._in_session
-            try:
-                with self._backend.explained(), engine.begin() as connection:
-                    self._open = connection
-                    yield connection
-            except BaseException:
-                self._in_session = was_in_session  # what this transaction wrote is gone
-                raise
-            finally:
-                self._open = None
-                self._alone.clear()
+        return self._opening.writing(study)
 
     @contextmanager
     def claiming(self, study: int) -> Iterator[None]:
@@ -272,7 +165,7 @@ class Ledger:
         row = {"name": name, "spec": rows.as_json(spec, "the spec"), "created_at": now()}
         try:
             with self.writing() as connection:
-                return _new_id(connection.execute(_ADD_STUDY, row))
+                return writing.new_id(connection.execute(_ADD_STUDY, row))
         except IntegrityError as error:
             raise LedgerError(
                 f"The ledger {self.where} already holds a study '{name}'. Resume it, or choose another name."
@@ -301,7 +194,7 @@ class Ledger:
             raise NotInLedger(f"The ledger {self.where} holds several studies: {names}. Name one of them.")
         raise NotInLedger(f"No study '{name}' in {self.where}. It holds {names}.")
 
-    # Trials
+    # Writing trials
 
     def add_trial(
         self,
@@ -319,23 +212,11 @@ class Ledger:
         Raises:
             NotInLedger: There is no such study.
         """
-        row = {
-            "study": study,
-            "config": rows.as_json(config, "the configuration"),
-            "seed": seed,
-            "purpose": purpose.value,
-            "created_at": now(),
-            "parent": parent,
-            "fork_step": fork_step or None,
-        }
         try:
             with self.writing(study) as connection:
-                last = connection.scalar(_LAST_NUMBER, row)
-                number = 0 if last is None else last + 1
-                connection.execute(_ADD_TRIAL, row | {"trial": number})
+                return writing.add_trial(connection, study, config, seed, purpose, parent, fork_step)
         except IntegrityError as error:
             raise self._no_study(study) from error
-        return number
 
     def add_move(self, study: int, move: Move) -> int:
         """Append that ``move.trial`` is to be trained up to ``move.stop_step``, and give the move's id.
@@ -345,19 +226,11 @@ class Ledger:
         Raises:
             NotInLedger: There is no such trial.
         """
-        row = {
-            "study": study,
-            "trial": move.trial,
-            "start_step": move.start_step,
-            "stop_step": move.stop_step,
-            "asked_at": now(),
-            "session": self.session,
-        }
         try:
             with self.writing(study) as connection:
-                self._enter(connection)
-                self._backend.take_trial(connection, study, move.trial)
-                return _new_id(connection.execute(_ADD_MOVE, row))
+                self._opening.enter(connection)
+                self._opening.backend.take_trial(connection, study, move.trial)
+                return writing.add_move(connection, study, move, self.session)
         except IntegrityError as error:
             raise self._no_trial(study, move.trial) from error
 
@@ -382,25 +255,15 @@ class Ledger:
             return
         token = None if claim is None else (claim.move, claim.session)
         try:
-            with self._lock:
-                self._check_writable()
-                with self._backend.explained():
-                    if not self._backend.append(self._open, new, token):
-                        raise ClaimLost(trial)
+            if not self._opening.append(new, token):
+                raise ClaimLost(trial)
         except IntegrityError as error:
             raise self._refused(study, trial, [row[2] for row in new]) from error
-
-    def _check_claim(self, connection: Connection, study: int, trial: int, claim: Claim | None) -> None:
-        if claim is None:
-            return
-        latest = connection.execute(_LATEST_MOVE, {"study": study, "trial": trial}).first()
-        if latest != (claim.move, claim.session):
-            raise ClaimLost(trial)
 
     def _refused(self, study: int, trial: int, steps: list[Any]) -> MoveError | NotInLedger:
         """Why measurements at these steps broke a constraint."""
         with self.reading() as connection:
-            held = set(connection.scalars(_STEPS, {"study": study, "trial": trial}))
+            held = reading.steps(connection, study, trial)
         repeated = sorted({step for step in steps if step in held or steps.count(step) > 1})
         if not repeated:
             return self._no_trial(study, trial)
@@ -433,36 +296,8 @@ class Ledger:
             ClaimLost: Another session has asked a later move of the trial.
             MoveError: The trial has no outstanding move.
         """
-        key = {"study": study, "trial": trial}
         with self.writing(study) as connection:
-            self._check_claim(connection, study, trial, claim)
-            move = connection.scalar(_LATEST_MOVE, key)  # its id
-            if move is None or connection.scalar(_ENDING_OF, {"move": move}) is not None:
-                raise MoveError(f"Trial {trial} has no outstanding move to end: it was told twice, or never asked.")
-            curve = self._summary(connection, study, trial)
-            row = {
-                **key,
-                "move": move,
-                "stop_step": curve.last_step,
-                "ended": ended,
-                "error": None if error is None else rows.as_text(error),
-                "waste_s": waste_s,
-                "at": now(),
-                "points": curve.points,
-                "cost_s": curve.cost_s,
-                "least_loss": curve.least_loss if math.isfinite(curve.least_loss) else None,
-                "diverged": curve.diverged,
-            }
-            connection.execute(_ADD_ENDING, row)
-
-    def _summary(self, connection: Connection, study: int, trial: int) -> rows.Summary:
-        """The trial's curve in a few numbers: what its latest ending says, and what was measured since."""
-        key = {"study": study, "trial": trial}
-        last = connection.execute(_LATEST_ENDING, key).first()
-        known, after = rows.Summary(), -1
-        if last is not None and last.points:
-            known, after = rows.summary(last), last.stop_step
-        return known.extended(connection.execute(_LATER_LOSSES, {**key, "after": after}).all())
+            writing.end_move(connection, study, trial, claim, ended=ended, error=error, waste_s=waste_s)
 
     # Reading trials
 
@@ -479,63 +314,67 @@ class Ledger:
         self.turn(study, Pages(found, partial(self.curve_until, study)))
         return [*found.values()]
 
-    def turn(self, study: int, pages: Pages) -> None:
-        """Bring a study's pages up to date, as of one moment.
+    def turn(self, study: int, pages: Pages, only: Skim | None = None) -> None:
+        """Bring a study's pages up to date, as of one moment; with ``only``, as far as these trials go.
 
         Raises:
             NotInLedger: There is no such study.
         """
-        with self.reading(), _no_collections():
-            unread = pages.turn(self._news(study, pages.seen))
-            for trial in unread | (pages.claims.keys() - pages.own):
-                pages.extend(trial, self.curve(study, trial, after=pages.last_step(trial)))
-
-    def _news(self, study: int, seen: Seen) -> News:
-        """The rows about trials that were appended since, without measurements."""
-
-        def beyond(statement: Select[Any], first: int) -> Rows:
-            return connection.execute(statement, {"study": study, "first": first}).all()
-
-        with self.reading() as connection:
-            added = beyond(_TRIALS, seen.trials)
-            if not added and not seen.trials and connection.scalar(_STUDY, {"study": study}) is None:
+        with self.reading() as connection, _no_collections():
+            if only is None:
+                news = reading.news(connection, study, pages.seen)
+            else:
+                news = reading.news_of(connection, study, only.numbers)
+            if not news.trials and not pages.seen.trials and not reading.has_study(connection, study):
                 raise self._no_study(study)
-            return News(added, beyond(_MOVES, seen.move + 1), beyond(_ENDINGS, seen.ending + 1))
+            unread = pages.turn(news)
+            for trial in unread | (pages.claims.keys() - pages.own):
+                pages.extend(trial, reading.curve(connection, study, trial, after=pages.last_step(trial)))
+
+    def skim(self, study: int, best: int, sample: int) -> Skim:
+        """Which trials to read of a large study; see ``ayar.ledger.reading.skim``."""
+        with self.reading() as connection, _no_collections():
+            return reading.skim(connection, study, best, sample)
+
+    def count(self, study: int) -> int:
+        """How many trials a study has."""
+        with self.reading() as connection:
+            last = reading.last_number(connection, study)
+        return 0 if last is None else last + 1
 
     def curve(self, study: int, trial: int, after: int = -1) -> tuple[Measurement, ...]:
         """A trial's measurements beyond a step, by step."""
         with self.reading() as connection:
-            key = {"study": study, "trial": trial, "after": after}
-            return rows.measurements(connection.execute(_LATER, key))
+            return reading.curve(connection, study, trial, after)
 
     def curve_until(self, study: int, trial: int, last_step: int) -> tuple[Measurement, ...]:
         """A trial's measurements up to a step, also after the ledger was closed: trials that were read outlive it."""
-        if self._closing.alive or self._url is None:
-            return tuple(m for m in self.curve(study, trial) if m.step <= last_step)
+        if not self._opening.closed or self._url is None:
+            with self.reading() as connection:
+                return reading.curve(connection, study, trial, until=last_step)
         with type(self).open(self._url, create=False) as again:
             return again.curve_until(study, trial, last_step)
 
     def version(self) -> int | None:
         """A number that changes when another opening of the ledger has written; None where nobody can tell."""
         with self.reading() as connection:
-            return self._backend.version(connection)
+            return self._opening.backend.version(connection)
 
     # Upkeep
 
     def damage(self, connection: Connection) -> list[str]:
         """What the database itself finds wrong with its pages and keys, in a reading transaction."""
-        return self._backend.damage(connection)
+        return self._opening.backend.damage(connection)
 
     def size(self) -> int:
         """Bytes that it takes."""
         with self.reading() as connection:
-            return self._backend.size(connection)
+            return self._opening.backend.size(connection)
 
     def vacuum(self) -> None:
         """Let the database give back the room that it doesn't need."""
-        with self._lock, self._backend.explained():
-            self._check_writable()
-            self._backend.vacuum()
+        with self._opening.outside():
+            self._opening.backend.vacuum()
 
     # Sessions
 
@@ -544,35 +383,15 @@ class Ledger:
 
         With None no heartbeat is promised, and only the end of the process frees them.
         """
-        with self.writing() as connection:
-            self._enter(connection)
-            connection.execute(_SET_LEASE, {"session": self.session, "lease": lease_s})
+        self._opening.hold(lease_s)
 
     def beat(self) -> None:
         """Give a sign of life."""
-        with self.writing() as connection:
-            connection.execute(_BEAT, {"session": self.session})
+        self._opening.beat()
 
     def sessions(self, ids: Iterable[str]) -> Rows:
         """The rows of these sessions, as far as they are on record."""
-        with self.reading() as connection:
-            return connection.execute(_SESSIONS, {"ids": list(ids)}).all()
-
-    def _enter(self, connection: Connection) -> None:
-        """Put this session on record, once."""
-        if self._in_session:
-            return
-        row = {
-            "id": self.session,
-            "machine": this_machine(),
-            "process": this_process(),
-            "lease_s": None,
-            "beat": 0,
-            "closed": False,
-            "opened_at": now(),
-        }
-        connection.execute(_ADD_SESSION, row)
-        self._in_session = True
+        return self._opening.sessions(ids)
 
     # Notes
 
@@ -585,7 +404,7 @@ class Ledger:
         row = {"study": study, "kind": kind, "body": rows.as_json(body, "the note"), "at": now()}
         try:
             with self.writing() as connection:
-                return _new_id(connection.execute(_ADD_NOTE, row))
+                return writing.new_id(connection.execute(_ADD_NOTE, row))
         except IntegrityError as error:
             raise self._no_study(study) from error
 
@@ -603,12 +422,6 @@ class Ledger:
 
     def _no_trial(self, study: int, trial: int) -> NotInLedger:
         return NotInLedger(f"Study {study} in {self.where} holds no trial {trial}; numbers come from add_trial.")
-
-
-def _new_id(inserted: CursorResult[Any]) -> int:
-    key = inserted.inserted_primary_key
-    assert key is not None  # every insert of one row has one
-    return int(key[0])
 
 
 @contextmanager

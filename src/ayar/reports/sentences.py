@@ -49,7 +49,7 @@ def beside_the_winner(story: Story, winner: Winner) -> list[str]:
     told = changes(story, winner.trial)
     search = winner.scores.get(ScoreKind.SEARCH_BEST)
     if search:
-        kind, of = search.kind.value, words.plural(len(story.ranked), "trial")
+        kind, of = search.kind.value, words.plural(story.scored, "trial")
         told.append(
             f"{kind[:1].upper()}{kind[1:]}: {story.told(search.mean)}, picked from {of}: "
             f"{_optimism(story, winner.optimism)}."
@@ -153,7 +153,7 @@ def without_winner(story: Story) -> tuple[str, str]:
         return "Nothing has been trained yet", "The first trial will appear here."
     if story.ranked:
         return "No winner yet", (
-            f"The best score so far is the best of {words.plural(len(story.ranked), 'trial')}, and so looks better "
+            f"The best score so far is the best of {words.plural(story.scored, 'trial')}, and so looks better "
             "than it is. A winner is named once its configuration has been trained again on fresh seeds."
         )
     bad = sum(trial.state in (State.DIVERGED, State.FAILED) for trial in story.trials)

@@ -44,6 +44,7 @@ class Story:
     Attributes:
         metric: Name of the metric that is tuned, as the objective yields it.
         maximize: Whether more of it is better. All scores are told in the metric's own sign.
+        unread: The losses of the searched trials that are not among ``trials``: a large study is told by a few.
         verdicts: By trial number, the headline first.
         advice: What to do next, in words or as an ``Advice``.
         tried: By rule of advice, how often its moves helped and how often they were tried.
@@ -84,6 +85,7 @@ class Story:
     objectives: tuple[Metric, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     front: tuple[Trial, ...] = ()
+    unread: Sequence[float] = ()
 
     @cached_property
     def searched(self) -> tuple[Trial, ...]:
@@ -105,7 +107,14 @@ class Story:
         """Whether scores are told in percent."""
         if self.percent is not None:
             return self.percent
-        return words.is_share(self.metric, [self.score_of(trial) for trial in self.trials])
+        sign = -1 if self.maximize else 1
+        scores = [self.score_of(trial) for trial in self.trials] + [sign * loss for loss in self.unread]
+        return words.is_share(self.metric, scores)
+
+    @property
+    def scored(self) -> int:
+        """How many searched trials have a finite score, those that were not read among them."""
+        return len(self.ranked) + len(self.unread)
 
     @cached_property
     def states(self) -> dict[State, int]:
