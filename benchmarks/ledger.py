@@ -250,15 +250,28 @@ print(study.best_trial.number, study.best_value, study.best_params)
 """
 
 
-def timed(words: list[str]) -> tuple[float, float]:
-    """Seconds, and the most memory in MB."""
-    begun = time.perf_counter()
+ALL_OF_OPTUNA = """
+import sys, optuna
+optuna.logging.set_verbosity(optuna.logging.ERROR)
+study = optuna.load_study(study_name="main", storage="sqlite:///" + sys.argv[1])
+print(len(study.trials))
+"""
+ALL_OF_AYAR = "import ayar, sys; print(len(ayar.Study(sys.argv[1]).trials()))"
+NEXT_OF_AYAR = "import ayar, sys; print(ayar.Study(sys.argv[1]).ask(doctor='off'))"
+QUICK = ("ayar best", "ayar, every trial as a record", "optuna's best trial")
+
+
+def timed(words: list[str]) -> dict[str, float]:
+    """Seconds on the wall clock and on a processor, and the most memory in MB, of a fresh process."""
     code = (
-        "import resource, subprocess, sys; subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
-        "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
+        "import resource, subprocess, sys, time; begun = time.perf_counter(); "
+        "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); wall = time.perf_counter() - begun; "
+        "used = resource.getrusage(resource.RUSAGE_CHILDREN); "
+        "print(wall, used.ru_utime + used.ru_stime, used.ru_maxrss)"
     )
     done = subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, check=True)
-    return time.perf_counter() - begun, int(done.stdout) / 1024
+    wall, processor, kilobytes = map(float, done.stdout.split())
+    return {"wall_s": round(wall, 2), "processor_s": round(processor, 2), "MB": round(kilobytes / 1024)}
 
 
 def open_(folder: Path, trials: int = 50_000, points: int = 100) -> dict[str, Any]:
@@ -269,21 +282,23 @@ def open_(folder: Path, trials: int = 50_000, points: int = 100) -> dict[str, An
     theirs = Path(os.environ.get("AYAR_BENCH_OPTUNA", folder / "large-optuna.db"))
     if not theirs.exists():
         filled_optuna(theirs, trials, points)
-    bare = timed([sys.executable, "-c", "pass"])[0]
     arms = {
         "ayar best": [sys.executable, "-m", "ayar", "best", str(made)],
+        "ayar, every trial as a record": [sys.executable, "-c", ALL_OF_AYAR, str(made)],
+        "ayar, ready to tune on": [sys.executable, "-c", NEXT_OF_AYAR, str(made)],
         "optuna's best trial": [sys.executable, "-c", BEST_OF_OPTUNA, str(theirs)],
+        "optuna, every trial as a record": [sys.executable, "-c", ALL_OF_OPTUNA, str(theirs)],
     }
-    found: dict[str, list[tuple[float, float]]] = {name: [] for name in arms}
-    for _ in range(REPEATS):
+    found: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
+    for repeat in range(REPEATS):
         for name, words in arms.items():
-            seconds, megabytes = timed(words)
-            found[name].append((round(seconds - bare, 2), round(megabytes)))
+            if repeat < 2 or name in QUICK:  # the others take long
+                found[name].append(timed(words))
     return {
         "trials": trials,
         "points": points,
         "file_MB": {"ayar": round(made.stat().st_size / 1e6), "optuna": round(theirs.stat().st_size / 1e6)},
-        "seconds_and_MB": found,
+        "cold processes, imports included": found,
     }
 
 
