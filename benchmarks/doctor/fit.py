@@ -1,4 +1,4 @@
-"""Fit the thresholds, one at a time and again, on all workloads but one at a time."""
+"""Fit the thresholds, one after another, on all workloads but one, for each; count an order of advice likewise."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 from labels import Labelled, siblings
+from orders import counted
 from scores import SOUND, Said, alarms, sides, top
 
 from ayar.curves.reading import Reading, read
-from ayar.curves.thresholds import Thresholds
+from ayar.curves.thresholds import FITTED, Thresholds
 from ayar.curves.verdict import judge
 
 FACTORS = (0.7, 1.4)
@@ -32,7 +33,14 @@ NAMES = (
     "late_beaten",
     "smooth_beaten",
     "deficit",
+    "far",
+    "reach",
+    "path",
+    "level",
+    "early",
+    "calm_enough",
     "more",
+    "more_unbeaten",
     "gap_learned",
     "valid_rise",
     "noise",
@@ -42,57 +50,47 @@ NAMES = (
 
 @dataclass
 class Fitter:
-    """Runs by workload, read once; scores are kept, because the folds share most of their way.
-
-    Attributes:
-        alone: A reading of every run by itself.
-        beside: The same beside ten siblings.
-    """
+    """Runs by workload, read once beside ten siblings; scores are kept, because the folds share most of their way."""
 
     runs: dict[str, list[Labelled]]
-    alone: dict[str, list[Reading]]
-    beside: dict[str, list[Reading]]
+    readings: dict[str, list[Reading]]
     known: dict[tuple[str, Thresholds], float] = field(default_factory=dict)
 
     @staticmethod
     def of(runs: Sequence[Labelled]) -> Fitter:
-        """Read every run, by itself and beside others."""
+        """Read every run beside others."""
         by: dict[str, list[Labelled]] = {}
-        for run in runs:
+        readings: dict[str, list[Reading]] = {}
+        for run, beside in zip(runs, siblings(runs), strict=True):
             by.setdefault(run.workload, []).append(run)
-        alone = {n: [read(r.curve, (), None, r.late, r.classes) for r in group] for n, group in by.items()}
-        beside = {
-            n: [read(r.curve, s, None, r.late, r.classes) for r, s in zip(group, siblings(group), strict=True)]
-            for n, group in by.items()
-        }
-        return Fitter(by, alone, beside)
+            readings.setdefault(run.workload, []).append(read(run.curve, beside, None, run.late, run.classes))
+        return Fitter(by, readings)
 
     def score(self, name: str, thresholds: Thresholds) -> float:
         """What is to be made large on one workload."""
         key = (name, thresholds)
         if key not in self.known:
-            each = [worth(self.runs[name], said(r[name], thresholds)) for r in (self.alone, self.beside)]
-            self.known[key] = sum(each) / len(each)
+            self.known[key] = worth(self.runs[name], said(self.readings[name], thresholds))
         return self.known[key]
 
-    def fit(self, names: Sequence[str], start: Thresholds, rounds: int = 1) -> Thresholds:
-        """Coordinate search from ``start``."""
+    def fit(self, names: Sequence[str], start: Thresholds) -> Thresholds:
+        """One round of a coordinate search from ``start``."""
         best, score = start, self._mean(names, start)
-        for _ in range(rounds):
-            before = score
-            for name in NAMES:
-                value = getattr(best, name)
-                for factor in FACTORS:
-                    tried = replace(best, **{name: float(f"{value * factor:.3g}")})
-                    if (found := self._mean(names, tried)) > score + TELLING:
-                        best, score = tried, found
-            if score == before:
-                break
+        for name in NAMES:
+            value = getattr(best, name)
+            for factor in FACTORS:
+                tried = replace(best, **{name: float(f"{value * factor:.3g}")})
+                if (found := self._mean(names, tried)) > score + TELLING:
+                    best, score = tried, found
         return best
 
     def left_out(self, start: Thresholds) -> dict[str, Thresholds]:
         """For each workload the thresholds fitted to all the others."""
-        return {name: self.fit([other for other in self.runs if other != name], start) for name in self.runs}
+        folds = {}
+        for name in self.runs:
+            folds[name] = self.fit([other for other in self.runs if other != name], start)
+            print(f"without {name}: {len(self.known)} scores", flush=True)
+        return folds
 
     def _mean(self, names: Sequence[str], thresholds: Thresholds) -> float:
         return float(np.mean([self.score(name, thresholds) for name in names]))
@@ -118,15 +116,17 @@ def worth(runs: Sequence[Labelled], said: Sequence[Said]) -> float:
 
 
 def fold_scores(fitter: Fitter, folds: dict[str, Thresholds]) -> list[str]:
-    """Every workload read with the thresholds of its own fold."""
-    lines = ["| read | balanced accuracy | wrong | first move | one of three | flagged |"]
+    """Every workload read with the thresholds of its own fold; and with an order of advice counted on the others."""
+    runs = [run for name in folds for run in fitter.runs[name]]
+    lines = ["| thresholds | balanced accuracy | wrong | first move | one of three | flagged |"]
     lines += ["| --- | --- | --- | --- | --- | --- |"]
-    for way, readings in (("beside ten runs", fitter.beside), ("by itself", fitter.alone)):
-        runs = [run for name in folds for run in fitter.runs[name]]
-        words = [verdicts for name, thresholds in folds.items() for verdicts in said(readings[name], thresholds)]
+    for way, chosen in (("committed", dict.fromkeys(folds, FITTED)), ("of the fold", folds)):
+        words = [v for name, thresholds in chosen.items() for v in said(fitter.readings[name], thresholds)]
         found, raised = sides(runs, words), [name not in SOUND for name in alarms(runs, words)]
+        start = f"| {way} | {found.balanced_accuracy:.3f} | {found.wrong} of {found.table.sum()} |"
         lines.append(
-            f"| {way} | {found.balanced_accuracy:.3f} | {found.wrong} | {np.mean(top(runs, words, 1)):.1%} |"
-            f" {np.mean(top(runs, words, 3)):.1%} | {np.mean(raised):.1%} |"
+            f"{start} {np.mean(top(runs, words, 1)):.1%} | {np.mean(top(runs, words, 3)):.1%} | {np.mean(raised):.1%} |"
         )
+        one, three = np.mean(counted(runs, words), axis=0)
+        lines.append(f"| {way}, order of advice counted | | | {one:.1%} | {three:.1%} | |")
     return lines

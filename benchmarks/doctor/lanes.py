@@ -37,17 +37,20 @@ Curves = dict[str, np.ndarray]
 
 def train(work: Workload, wanted: Sequence[tuple[Config, int]]) -> list[Curves]:
     """The curves of configurations with seeds, in their order."""
-    groups: dict[tuple[object, ...], list[int]] = defaultdict(list)
-    for i, (c, _) in enumerate(wanted):
-        groups[c.optimizer, c.iterations, c.batch_size, c.hidden_units, c.dropout > 0].append(i)
-    curves: list[Curves] = [{} for _ in wanted]
-    for places in groups.values():
-        for start in range(0, len(places), TOGETHER):
-            chunk = places[start : start + TOGETHER]
-            recorded = _Lanes(work, [wanted[i] for i in chunk]).train()
-            for lane, i in enumerate(chunk):
-                curves[i] = {name: v if v.ndim == 1 else v[:, lane] for name, v in recorded.items()}
-    return curves
+    curves: dict[tuple[Config, int], Curves] = {}
+    for chunk in groups(wanted):
+        recorded = _Lanes(work, chunk).train()
+        for lane, run in enumerate(chunk):
+            curves[run] = {name: v if v.ndim == 1 else v[:, lane] for name, v in recorded.items()}
+    return [curves[run] for run in wanted]
+
+
+def groups(wanted: Sequence[tuple[Config, int]]) -> list[list[tuple[Config, int]]]:
+    """What can be trained as one computation, piece by piece."""
+    alike: dict[tuple[object, ...], list[tuple[Config, int]]] = defaultdict(list)
+    for c, seed in wanted:
+        alike[c.optimizer, c.iterations, c.batch_size, c.hidden_units, c.dropout > 0].append((c, seed))
+    return [runs[start : start + TOGETHER] for runs in alike.values() for start in range(0, len(runs), TOGETHER)]
 
 
 class _Lanes:

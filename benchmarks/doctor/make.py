@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import math
 import time
 from dataclasses import astuple
 from pathlib import Path
 
 import numpy as np
 from configs import Config, Run, controls, faults, moves, sweep
-from lanes import METRICS, Curves, train
-from workloads import TASKS, Workload, load
+from lanes import METRICS, Curves, groups, train
+from workloads import TASKS, load
 
 SEEDS = (1, 2, 3)
 
@@ -17,17 +18,37 @@ Book = dict[tuple[Config, int], Curves]
 """The curves of everything that was trained on one workload."""
 
 
-def make(name: str, cache: Path, data: Path | None) -> None:
-    """Train everything of one workload and keep it in ``cache``."""
+def make(name: str, cache: Path, data: Path | None, seconds: float = math.inf) -> bool:
+    """Train everything of one workload and keep it in ``cache``; whether it is all there.
+
+    After ``seconds`` what was trained is kept, and the next call goes on from it.
+    """
     start = time.perf_counter()
-    work = load(name, data)
-    book: Book = {}
-    _train(work, [run.config for run in sweep()], book)
-    runs = plan(name, work.net.rectified, work.scalable, book)
-    _train(work, [run.config for run in runs], book)
-    _train(work, [config for run in runs for config in moves(run.config).values()], book)
-    save(book, cache / f"{name}.npz")
-    print(f"{name}: {len(book)} runs in {time.perf_counter() - start:.0f} s", flush=True)
+    work, part = load(name, data), cache / f"{name}.part.npz"
+    book = read(part) if part.exists() else {}
+    there = len(book)
+
+    def trained(configs: list[Config]) -> bool:
+        for wanted in groups([(c, seed) for c in dict.fromkeys(configs) for seed in SEEDS if (c, seed) not in book]):
+            if time.perf_counter() - start > seconds:
+                return False
+            book.update(zip(wanted, train(work, wanted), strict=True))
+        return True
+
+    def all_trained() -> bool:
+        if not trained([run.config for run in sweep()]):
+            return False
+        runs = plan(name, work.net.rectified, work.scalable, book)
+        after = [config for run in runs for config in moves(run.config).values()]
+        return trained([run.config for run in runs]) and trained(after)
+
+    done = all_trained()
+    save(book, cache / f"{name}.npz" if done else part)
+    if done:
+        part.unlink(missing_ok=True)
+    told = f"{name}: {len(book) - there} runs in {time.perf_counter() - start:.0f} s"
+    print(told if done else f"{told}; {len(book)} so far: call again to go on", flush=True)
+    return done
 
 
 def plan(name: str, rectified: bool, scalable: bool, book: Book) -> list[Run]:
@@ -51,11 +72,6 @@ def final(curves: Curves, metric: str = "valid_loss") -> float:
     values = curves[metric].astype(float)
     end = float(values[-max(len(values) // 10, 1) :].mean())
     return min(end, float(values[0])) if np.isfinite(end) else float(values[0])
-
-
-def _train(work: Workload, configs: list[Config], book: Book) -> None:
-    wanted = [(c, seed) for c in dict.fromkeys(configs) for seed in SEEDS if (c, seed) not in book]
-    book.update(zip(wanted, train(work, wanted), strict=True))
 
 
 def save(book: Book, path: Path) -> None:

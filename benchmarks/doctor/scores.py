@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from configs import Config, Run
+from configs import SCHEDULES, Config, Run
 from labels import MEND, SHARE, Labelled
 
 from ayar.curves import TOO_HIGH, TOO_LOW, advise
 from ayar.records import Advice, Confidence, Verdict
-from ayar.space import Float, Int, Space
+from ayar.space import Choice, Float, Int, Space
 
 SPACE = Space(
     learning_rate=Float(1e-8, 1e4, log=True),
@@ -22,6 +22,7 @@ SPACE = Space(
     weight_decay=Float(1e-6, 1e6, log=True),
     dropout=Float(0.0, 0.95),
     momentum=Float(0.0, 0.9999),
+    schedule=Choice(*SCHEDULES),
 )
 
 SOUND = frozenset({"falling well", "no clear fault"})
@@ -111,6 +112,8 @@ def named_move(advice: Advice, c: Config) -> str:
         return MEND if advice.verdict == "broken pipeline" else ""
     (name, value), *_ = advice.changes.items()
     before = getattr(c, name)
+    if name == "schedule":
+        return "schedule decay"
     up = value > before
     if name == "learning_rate":
         size = abs(math.log10(value / before))
@@ -135,7 +138,7 @@ def by_rule_of_thumb(runs: Sequence[Labelled], k: int) -> list[bool]:
 
 def by_values_alone(runs: Sequence[Labelled], k: int) -> list[bool]:
     """Advice that knows unusual values but sees no curve: the doctor's, had it nothing to say, then the list."""
-    blind = (Verdict("falling well", Confidence.WEAK, "Nothing was looked at."),)
+    blind = (Verdict("unread", Confidence.WEAK, "Nothing was looked at."),)
     return [bool(set([*answers(run, blind), *DEFAULT_LIST][:k]) & right(run)) for run in runs if is_faulty(run)]
 
 

@@ -1,4 +1,4 @@
-"""Twenty-one tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
+"""Twenty-six tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
 
 All have a few thousand training rows at most, standardised, so that a run takes milliseconds.
 """
@@ -287,6 +287,28 @@ def products(folder: Path | None) -> Rows:
     return X, np.repeat([1, 0], len(bought))
 
 
+def companions(folder: Path | None) -> Rows:
+    """Pairs of products, of the 150 most frequent, that one user bought in a row, beside as many drawn pairs."""
+    z = file_of("rec_amazon_beauty", folder)
+    user, item = z["user"][z["train_idx"]], z["item"][z["train_idx"]]
+    items = np.argsort(-np.bincount(item), kind="stable")[:150]
+    known = np.isin(item[1:], items) & np.isin(item[:-1], items) & (user[1:] == user[:-1])
+    place = np.zeros(item.max() + 1, dtype=int)
+    place[items] = np.arange(150)
+    bought = np.stack([place[item[:-1][known]], place[item[1:][known]]], axis=1)
+    # Drawn products are as frequent as bought ones, so that what goes together has to be learnt.
+    drawn = np.stack([np.random.default_rng(22 + i).permutation(column) for i, column in enumerate(bought.T)], axis=1)
+    return np.concatenate([bought, drawn]) + np.array([0, 150]), np.repeat([1, 0], len(bought))
+
+
+def impedance(_: Path | None) -> Rows:
+    """Impedance of a circuit: inputs of very different size, products and a root of them."""
+    from sklearn.datasets import make_friedman2
+
+    X, y = make_friedman2(ROWS + VALID, noise=60.0, random_state=24)
+    return X, y
+
+
 def ranking(folder: Path | None) -> Rows:
     """Relevance of documents as a number."""
     z = file_of("ltr_mq2008", folder)
@@ -348,10 +370,16 @@ TASKS: dict[str, Task] = {
     "friedman": Task("regression", friedman, dense(), "sgd", "constant", 0),
     "rings": Task("tables", rings, dense(), "adam", "constant", 2),
     "spoken segments": Task("speech", segments, dense(), "adam", "cosine", 10),
+    "numerals": Task("images", pictures("cv_mnist_10k", 7), conv, "adam", "constant", 10),
+    "companions": Task("clicks", companions, factors, "sgd", "cosine", 2, scalable=False),
+    "impedance": Task("regression", impedance, dense(), "adam", "cosine", 0),
 }
 
-SEALED = ("friedman", "products", "rings", "spoken segments")
+SEALED = ("questions", "numerals", "companions", "impedance")
 """Workloads that nobody looked at before every threshold was fixed."""
 
-COSTLY = ("small pictures", "marker", "letters", "spoken digits", "tastes", "objects", "questions")
-"""Workloads that take the longest, or were added last: trained only where they are named."""
+OPENED = ("friedman", "products", "rings", "spoken segments")
+"""Workloads that an earlier version was reported on once, sealed until then; they belong to the fitted ones now."""
+
+COSTLY = ("small pictures", "marker", "letters", "spoken digits", "tastes", "objects")
+"""Workloads that take the longest: trained only where they are named."""

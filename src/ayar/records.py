@@ -336,12 +336,15 @@ class Advice:
         changes: Hyperparameter -> the value to try, inside the space. Empty: nothing to change.
         because: The reason in one sentence.
         widen: Hyperparameters whose wanted value lies outside the space, with that value.
+        factor: The wanted value over the one before; None of 0, and of what is no number. Inside the space it may be
+            less of a change than that.
     """
 
     verdict: str
     because: str
     changes: Configuration = field(default_factory=dict)
     widen: Configuration = field(default_factory=dict)
+    factor: float | None = None
 
     @property
     def rule(self) -> str:

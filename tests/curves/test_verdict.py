@@ -276,6 +276,49 @@ def test_a_loss_that_hardly_moves_is_too_slow_whichever_way_it_trembles():
     assert "too slow" not in names(curve(still), horizon=1000)
 
 
+SWINGS = 0.02 * np.sin(STEPS)
+
+
+def test_small_swings_beside_a_run_that_fell_far_are_no_swings():
+    """The same curve alone: it ends where it began, and nothing says how far it could have fallen."""
+    swinging, best = curve(1 + SWINGS), curve(0.1 + 0.9**STEPS)
+
+    assert names(swinging, siblings=[best])[0] == "too slow"
+    assert not {"too high", "diverging"} & set(names(swinging))
+
+
+def test_a_short_way_beside_a_run_that_fell_further_asks_for_longer_steps():
+    wobbling = 1 - 0.004 * STEPS + 0.015 * NOISE
+    best = curve(0.1 + 0.9**STEPS)
+
+    assert "too slow" in names(curve(wobbling), siblings=[best])
+    assert "too slow" not in names(curve(wobbling))
+
+
+def test_units_that_fell_silent_in_a_run_that_ends_higher_tell_of_steps_too_long():
+    best, dead = curve(0.1 + 0.9**STEPS), STEPS / 120
+    beaten = curve(0.6 + 0.5 * 0.7**STEPS, valid_loss=0.65 + 0.5 * 0.7**STEPS, dead_units=dead)
+
+    assert names(beaten, siblings=[best])[0] == "too high"
+    assert "too high" not in names(curve(0.1 + 0.9**STEPS, dead_units=dead), siblings=[best])
+
+
+@pytest.mark.parametrize(("first", "found"), [(0.1, True), (1.0, False)])
+def test_an_untrained_net_that_tells_no_class_from_another_has_tiny_weights_if_its_gradient_has_to_grow(first, found):
+    """A last layer of zeros starts with the same loss, but with a large gradient."""
+    slow, norms = math.log(4) * 0.995**STEPS, np.r_[first, np.ones(100)]
+
+    assert ("vanishing gradients" in names(curve(slow, gradient_norm=norms), n_classes=4)) is found
+    assert "vanishing gradients" not in names(curve(1.05 * slow, gradient_norm=norms), n_classes=4)
+
+
+def test_swings_that_no_other_run_beats_and_that_calmed_down_are_no_fault():
+    calmed = 0.1 + 0.9**STEPS + 2.0 * np.exp(-STEPS / 25) * np.abs(np.sin(STEPS))
+
+    assert "too high" in names(curve(calmed))
+    assert "too high" not in names(curve(calmed), siblings=[curve(0.11 + 0.9**STEPS)])
+
+
 def test_a_remark_leaves_the_headline_to_what_is_sound():
     assert names(curve(CASES["saturated early"])) == ["falling well", "saturated early"]
 

@@ -22,8 +22,19 @@ ROLES: dict[str, tuple[str, ...]] = {
     "batch_size": ("batch_size", "mini_batch_size", "bs"),
     "hidden_units": ("hidden_units", "n_hidden", "units", "width"),
     "momentum": ("momentum", "beta1", "beta_1"),
+    "schedule": (
+        "schedule",
+        "lr_schedule",
+        "learning_rate_schedule",
+        "lr_scheduler",
+        "lr_scheduler_type",
+        "scheduler",
+    ),
 }
 """What advice speaks of, and the names by which a hyperparameter is known to be that."""
+
+DECAYING = ("cosine", "linear", "step")
+"""Schedules that bring the learning rate down by the end, the first choice first."""
 
 CLOSE = math.log(1.5) / math.log(3)
 """Attempts nearer to each other than this share of a step (a factor of 1.5) need none between them."""
@@ -46,10 +57,13 @@ class Attempt:
 
 @dataclass(frozen=True, slots=True)
 class _Wish:
-    """A role, its new value as a function of the old one, and the reason."""
+    """A role, its new value as a function of the old one, and the reason.
+
+    ``change`` gives None where there is nothing to wish for.
+    """
 
     role: str
-    change: Callable[[float], float]
+    change: Callable[[Any], Any]
     because: str
 
 
@@ -62,9 +76,14 @@ def _longer(ratio: float, because: str) -> _Wish:
 
 
 _MORE_STEPS = _Wish("iterations", lambda x: x * 2, "It was still improving: train twice as long.")
+_TWICE = _Wish("iterations", lambda x: x * 2, "Twice the steps may get it further.")
 _LARGER_BATCH = _Wish("batch_size", lambda x: x * 4, "Average the gradient over four times as many examples.")
 _MORE_UNITS = _Wish("hidden_units", lambda x: x * 2, "The net may be too small: give it twice the units.")
-_LESS_MOMENTUM = _Wish("momentum", lambda x: 1 - 3 * (1 - x) if x > 0.9 else x, "Less momentum swings less.")
+_LESS_MOMENTUM = _Wish("momentum", lambda x: 1 - 3 * (1 - x) if x > 0.9 else None, "Less momentum swings less.")
+_DROP_MORE = _Wish("dropout", lambda x: min(x + 0.2, 0.9), "Drop more units, so that none can rely on another.")
+_DECAY = _Wish(
+    "schedule", lambda x: None if x in DECAYING else DECAYING, "Let the learning rate fall to nothing by the end."
+)
 
 UNUSUAL: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
     (
@@ -77,45 +96,53 @@ UNUSUAL: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
 )
 """Values that are seldom right, whatever the curve says, and the way back."""
 
-LAST: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
+SECOND: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
     (lambda x: x > 0.95, _Wish("momentum", lambda x: 1 - 3 * (1 - x), "So much momentum forgets slowly: less of it.")),
 )
-"""The same where what the verdicts want helps more often."""
+"""The same where what the headline wants most helps more often."""
 
 WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
     "diverging": lambda ratio: (
         _shorter(ratio, "Steps overshoot: take steps {ratio} times shorter."),
         _LARGER_BATCH,
+        _DECAY,
         _LESS_MOMENTUM,
     ),
     "too high": lambda ratio: (
         _shorter(ratio, "Steps overshoot: take steps {ratio} times shorter."),
+        _DECAY,
         _LARGER_BATCH,
         _LESS_MOMENTUM,
     ),
     "fast but ends higher": lambda ratio: (
         _shorter(ratio, "Steps are too long to settle: make them {ratio} times shorter."),
         _LARGER_BATCH,
+        _DECAY,
     ),
     "too slow": lambda ratio: (
         _longer(ratio, "Steps are too short: take steps {ratio} times longer."),
         _MORE_STEPS,
+        _LARGER_BATCH,
         _MORE_UNITS,
+        _DECAY,
     ),
     "needs more iterations": lambda _: (
         _MORE_STEPS,
         _LARGER_BATCH,
-        _longer(3, "Longer steps get further in the same time: try {ratio} times longer ones."),
+        _shorter(10, "Shorter steps may settle lower: make them {ratio} times shorter."),
+        _DECAY,
         _MORE_UNITS,
     ),
     "overfitting": lambda _: (
         _shorter(10, "Short steps stop before the examples are learnt by heart: make them {ratio} times shorter."),
-        _Wish("dropout", lambda x: min(x + 0.2, 0.9), "Drop more units, so that none can rely on another."),
+        _DROP_MORE,
+        _DECAY,
         _Wish("iterations", lambda x: x / 2, "Stop before it learns its examples by heart."),
         _Wish("weight_decay", lambda x: 10 * x or 1e-3, "Pull the weights harder towards zero."),
     ),
     "underfitting": lambda _: (
-        _MORE_STEPS,
+        _DECAY,
+        _TWICE,
         _longer(10, "Longer steps may get out of where it is: try {ratio} times longer ones."),
         _MORE_UNITS,
         _Wish("weight_decay", lambda x: x / 10, "Pull the weights less towards zero."),
@@ -123,11 +150,12 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
     ),
     "dead units": lambda _: (
         _shorter(3, "Long steps silence units: make them {ratio} times shorter."),
-        _MORE_STEPS,
+        _TWICE,
     ),
     "vanishing gradients": lambda _: (
+        _TWICE,
         _longer(3, "Little gradient arrives: make up for it with {ratio} times longer steps."),
-        _MORE_STEPS,
+        _DECAY,
     ),
     "exploding gradients": lambda _: (
         _shorter(3, "Clip the gradient, or take steps {ratio} times shorter."),
@@ -135,10 +163,12 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
     ),
     "noisy late": lambda _: (
         _LARGER_BATCH,
+        _DECAY,
         _shorter(3, "Shorter steps tremble less: make them {ratio} times shorter, or let them decay."),
     ),
     "no clear fault": lambda _: (
-        _MORE_STEPS,
+        _DECAY,
+        _TWICE,
         _LARGER_BATCH,
         _shorter(3, "Shorter steps may settle lower: make them {ratio} times shorter."),
     ),
@@ -146,7 +176,11 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
         _Wish("iterations", lambda x: x / 2, "It had settled by then: spend the time on more trials."),
     ),
 }
-"""What each verdict wants changed, in the order in which it helped most often; given the learning rate's factor."""
+"""What each verdict wants changed, given the learning rate's factor.
+
+The order is that in which moves helped runs that the ones before had not helped, counted on the labelled set; but what
+costs nothing comes before what takes twice as long.
+"""
 
 
 def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> list[Advice]:
@@ -165,23 +199,29 @@ def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> 
     moves: dict[str, Advice] = {}
     for verdict, wish, wanted in _wanted(verdicts):
         name = _named(wish.role, config)
-        if name is None or name in moves or name not in space or not _is_number(config[name]):
+        if name is None or name in moves or name not in space or not _is_of(wish.role, config[name]):
             continue
-        if wanted(config[name]):
-            moves[name] = _move(verdict.name, wish.because, name, wish.change(config[name]), config, space)
+        if wanted(config[name]) and (value := wish.change(config[name])) is not None:
+            moves[name] = _move(verdict.name, wish.because, name, value, config, space)
     return [move for move in moves.values() if move.changes or move.widen]
 
 
-def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Callable[[float], bool]]]:
+def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Callable[[Any], bool]]]:
     """Every wish with its verdict and the values it is about, the first choice first."""
-    if verdicts and verdicts[0].name not in {"diverging", "overfitting"}:
-        yield from ((verdicts[0], wish, is_unusual) for is_unusual, wish in UNUSUAL)
-    for verdict in verdicts:
-        if verdict.name in WISHES and (verdict.evidence or verdict.name != "no clear fault"):
-            ratio = 10.0 if verdict.confidence is Confidence.STRONG else 3.0
-            yield from ((verdict, wish, lambda _: True) for wish in WISHES[verdict.name](ratio))
-    if verdicts:
-        yield from ((verdicts[0], wish, is_unusual) for is_unusual, wish in LAST)
+    yield from ((verdict, wish, is_unusual) for verdict in verdicts[:1] for is_unusual, wish in UNUSUAL)
+    for place, verdict in enumerate(verdicts):
+        far = Confidence.MEDIUM if verdict.name in TOO_HIGH else Confidence.STRONG
+        ratio = 10.0 if verdict.confidence in (far, Confidence.STRONG) else 3.0
+        wishes = WISHES[verdict.name](ratio) if verdict.name in WISHES and not _is_short(verdict) else ()
+        yield from ((verdict, wish, lambda _: True) for wish in wishes[:1])
+        if place == 0:
+            yield from ((verdict, wish, is_unusual) for is_unusual, wish in SECOND)
+        yield from ((verdict, wish, lambda _: True) for wish in wishes[1:])
+
+
+def _is_short(verdict: Verdict) -> bool:
+    """Whether a curve had too few points for a verdict."""
+    return any(evidence.signal == "points" for evidence in verdict.evidence)
 
 
 def _named(role: str, config: Configuration) -> str | None:
@@ -272,14 +312,21 @@ class _Axis:
         return math.log(value) if self.log and 0 < value < math.inf else value
 
 
-def _move(verdict: str, because: str, name: str, wanted: float, config: Configuration, space: Space) -> Advice:
-    """The advice to set ``name`` to ``wanted``, as far as the space goes."""
-    value = _fit(wanted, space[name])
-    changes = {name: value} if value is not None and value != config[name] else {}
+def _move(verdict: str, because: str, name: str, wanted: Any, config: Configuration, space: Space) -> Advice:
+    """The advice to set ``name`` to ``wanted``, or the first of several names, as far as the space goes."""
+    entry, before = space[name], config[name]
+    if isinstance(wanted, tuple):
+        choices = entry.choices if isinstance(entry, Choice) else (entry,)
+        value = next((choice for choice in wanted if choice in choices), None)
+        widen, factor = ({name: wanted[0]} if value is None else {}), None
+    else:
+        value = _fit(wanted, entry)
+        widen = {name: _rounded(wanted)} if _is_outside(wanted, entry) else {}
+        factor = _rounded(wanted / before) if before > 0 else None
+    changes = {name: value} if value is not None and value != before else {}
     if space.candidates is not None and not space.contains(config | changes):
         changes = {}
-    widen = {name: _rounded(wanted)} if _is_outside(wanted, space[name]) else {}
-    return Advice(verdict, because, changes, widen)
+    return Advice(verdict, because, changes, widen, factor)
 
 
 def _fit(wanted: float, entry: Any) -> Any:
@@ -310,5 +357,8 @@ def _rounded(value: float) -> float:
     return float(f"{value:.3g}")
 
 
-def _is_number(value: Any) -> bool:
+def _is_of(role: str, value: Any) -> bool:
+    """Whether a value is what a hyperparameter with this role has."""
+    if role == "schedule":
+        return isinstance(value, str)
     return isinstance(value, int | float) and not isinstance(value, bool)

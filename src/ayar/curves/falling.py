@@ -30,7 +30,9 @@ def blown_up(curve: Curve, step: int) -> Verdict:
 def diverging(r: Reading) -> Verdict | None:
     """What was gained is lost again, and more: not a swing but a climb."""
     s = r.signals
-    if not s.moved or s.regress < 1 or s.drawdown <= 0.2 or s.span <= r.thresholds.asleep:
+    if not s.moved or s.regress < 1 or s.drawdown <= 0.2 or asleep(r):
+        return None
+    if s.span <= r.thresholds.level and not s.spikes:
         return None
     return r.verdict(
         "diverging",
@@ -45,7 +47,9 @@ def diverging(r: Reading) -> Verdict | None:
 def ends_higher(r: Reading) -> Verdict | None:
     """Judged at the end, not by who leads early: an early lead favours learning rates that are too high."""
     s, t, rival, short = r.signals, r.thresholds, r.rival, deficit(r)
-    if rival is None or not s.moved or s.regress >= 1 or short <= t.deficit or learned(r):
+    if rival is None or not s.moved or s.span <= t.level or s.regress >= 1 or short <= t.deficit or learned(r):
+        return None
+    if asleep(r):
         return None
     start = r.line.values[0]
     nine_tenths = start - 0.9 * (start - s.end)
@@ -53,7 +57,7 @@ def ends_higher(r: Reading) -> Verdict | None:
     if fell > rival.first_at(nine_tenths):
         return None
     # A curve that is no more restless than its rival may end higher for another reason: a smaller net, say.
-    is_restless = s.tvr > t.restless * rival.signals.tvr
+    is_restless = s.tvr > max(t.smooth_beaten, t.restless * rival.signals.tvr)
     if not is_restless and r.column("valid_loss")[1].size:
         return None
     return r.verdict(
@@ -72,7 +76,9 @@ def too_high(r: Reading) -> Verdict | None:
     however restlessly, and one that no other run beats.
     """
     s, t = r.signals, r.thresholds
-    if not s.moved or s.regress >= 1 or s.span <= t.asleep or learned(r):
+    if not s.moved or s.regress >= 1 or s.span <= t.level or asleep(r) or learned(r):
+        return None
+    if unbeaten(r) and s.swing <= t.calm_enough and s.regress <= t.lost:
         return None
     settled = (s.swing <= t.calm and s.regress <= t.lost) or s.t90 > t.still or unbeaten(r)
     rise, swings = (t.rise_settled, t.swings_settled) if settled else (t.rise, t.swings)
@@ -94,11 +100,15 @@ def too_high(r: Reading) -> Verdict | None:
 def too_slow(r: Reading) -> Verdict | None:
     """A smooth fall that has much to gain at its end, or came late; or next to no movement at all."""
     s, t = r.signals, r.thresholds
-    if s.moved and s.span <= t.asleep and not r.paused and r.metric != "loss":
+    if s.moved and asleep(r) and not r.paused and r.metric != "loss":
+        own = s.span <= t.asleep
         return r.verdict(
             "too slow",
-            "The loss hardly moves, up or down: the steps are far too short, so the learning rate is too low.",
-            Evidence("span", s.span, t.asleep),
+            "The loss hardly moves, up or down: the steps are far too short, so the learning rate is too low."
+            if own
+            else "The loss hardly moves, up or down, where another run's fell far: the steps are far too short, so the"
+            " learning rate is too low.",
+            Evidence("span", s.span, t.asleep) if own else Evidence("reach", reach(r), t.reach),
             agreeing=2,
         )
     beaten = deficit(r) > t.deficit and not s.spikes
@@ -121,6 +131,45 @@ def too_slow(r: Reading) -> Verdict | None:
     return dataclasses.replace(verdict, confidence=Confidence.WEAK) if r.paused else verdict
 
 
+def falls_short(r: Reading) -> Verdict | None:
+    """Another run fell much further, and this one, up and down together, did not go far: its steps are short."""
+    s, t = r.signals, r.thresholds
+    if r.paused or not s.moved or s.spikes or s.t90 <= t.early or deficit(r) <= t.deficit or too_slow(r) or too_high(r):
+        return None
+    if diverging(r) or ends_higher(r) or path(r) > t.path or r.metric == "loss":
+        return None
+    return r.verdict(
+        "too slow",
+        "The loss went a short way, ups and downs together, and another run's fell much further: longer steps may"
+        " get it there.",
+        Evidence("path", path(r), t.path),
+        at_most=Confidence.WEAK,
+    )
+
+
+def asleep(r: Reading) -> bool:
+    """Whether the loss hardly moves at all, or hardly beside the best other run: swings so small are no swings."""
+    if r.signals.span <= r.thresholds.asleep:
+        return True
+    return deficit(r) > r.thresholds.far and reach(r) <= r.thresholds.reach
+
+
+def reach(r: Reading) -> float:
+    """Largest less least loss, as a share of what the best other run fell; infinite without one."""
+    fall = _rival_fall(r)
+    return float(np.ptp(r.line.values)) / fall if fall > 0 and r.line.is_readable else math.inf
+
+
+def path(r: Reading) -> float:
+    """All the ways that the loss went, up and down, as a share of what the best other run fell; infinite without."""
+    fall, way = _rival_fall(r), r.signals.tvr * abs(float(r.line.values[0]) - r.signals.end)
+    return way / fall if fall > 0 and math.isfinite(way) else math.inf
+
+
+def _rival_fall(r: Reading) -> float:
+    return float(r.rival.values[0]) - r.rival.signals.end if r.rival is not None else 0.0
+
+
 def _counts_no_more(r: Reading) -> bool:
     """Whether the validation loss had settled, at a constant learning rate, while the training loss still fell."""
     if r.metric == "loss" or r.valid is None or r.annealed or deficit(r) > r.thresholds.deficit:
@@ -140,7 +189,7 @@ def needs_more(r: Reading) -> Verdict | None:
     if r.paused or not s.moved or learned(r) or too_high(r) or too_slow(r):  # another step length is cheaper
         return None
     evidence = []
-    if s.gain_end > t.more and s.gain_end_z > 3:
+    if s.gain_end > (t.more_unbeaten if unbeaten(r) else t.more) and s.gain_end_z > 3:
         evidence.append(Evidence("gain_end", s.gain_end, t.more))
     if s.t90 > t.unfinished and s.regress <= t.lost and deficit(r) > t.deficit:
         evidence.append(Evidence("t90", s.t90, t.unfinished))
@@ -346,6 +395,7 @@ def no_clear_fault(r: Reading) -> Verdict:
     if s.points < MIN_POINTS:
         points = f"{s.points} point" if s.points == 1 else f"{s.points} points"
         why = f"The curve has {points}: too few to read more from it than whether it diverges."
+        evidence = (Evidence("points", s.points, MIN_POINTS),)
     elif r.metric == "loss":
         why = "No clear fault in this loss; measure train_probe or train_loss too, to have the training itself read."
     elif is_behind(r):

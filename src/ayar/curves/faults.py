@@ -10,7 +10,17 @@ import math
 
 import numpy as np
 
-from ayar.curves.falling import diverging, spikes, too_high, too_slow, unlearned
+from ayar.curves.falling import (
+    deficit,
+    diverging,
+    ends_higher,
+    is_behind,
+    needs_more,
+    spikes,
+    too_high,
+    too_slow,
+    unlearned,
+)
 from ayar.curves.reading import MIN_POINTS, Reading
 from ayar.curves.signals import RESOLUTION
 from ayar.records import Confidence, Evidence, Verdict
@@ -126,6 +136,24 @@ def dead_units(r: Reading) -> Verdict | None:
     )
 
 
+def silenced(r: Reading) -> Verdict | None:
+    """Units that fell silent in training, in a run that another one beats: steps that long are what does it."""
+    shares = r.measured(DEAD_UNITS)
+    limit = r.thresholds.dead
+    if not len(shares) or shares[-1] <= limit or born_dead(r) or deficit(r) <= r.thresholds.deficit:
+        return None
+    if too_high(r) or too_slow(r) or diverging(r) or ends_higher(r):
+        return None
+    return r.verdict(
+        "too high",
+        f"{shares[-1]:.0%} of the hidden units fell silent, and another run ends clearly lower: steps that are too"
+        " long silence units.",
+        Evidence(DEAD_UNITS, float(shares[-1]), limit),
+        Evidence("deficit", deficit(r), r.thresholds.deficit),
+        at_most=Confidence.MEDIUM,
+    )
+
+
 def born_dead(r: Reading) -> Verdict | None:
     """Units that are silent before the first step: no learning rate did that. In a sound net there are none."""
     steps, shares = r.column(DEAD_UNITS)
@@ -151,6 +179,29 @@ def vanishing(r: Reading) -> Verdict | None:
         "vanishing gradients",
         "Hardly any gradient reaches the first layers, and the net learns little: only its last layers are trained.",
         Evidence(GRADIENT_RATIO, float(np.median(ratios)), r.thresholds.vanishing),
+    )
+
+
+def small_start(r: Reading) -> Verdict | None:
+    """A net that tells no class from another before training, and whose gradient has yet to grow: tiny first weights.
+
+    A last layer that begins at zero gives the same start, but a large gradient; and it does no harm.
+    """
+    steps, values = r.line.steps, r.line.values
+    if r.n_classes is None or r.n_classes < 2 or r.metric == "loss" or not len(steps) or steps[0] != 0:
+        return None
+    off, norms = abs(float(values[0]) / math.log(r.n_classes) - 1), r.measured(GRADIENT_NORM)
+    if off > r.thresholds.start_even or (len(norms) and norms[0] > r.thresholds.grown * norms.max()):
+        return None
+    if not (is_behind(r) or too_slow(r) or needs_more(r)):
+        return None
+    return r.verdict(
+        "vanishing gradients",
+        "The untrained net gives every class the very same chance: its first weights are too small for a gradient to"
+        " reach the first layers.",
+        Evidence("start_off_guessing", off, r.thresholds.start_even),
+        steps=(0, 0),
+        at_most=Confidence.MEDIUM,
     )
 
 

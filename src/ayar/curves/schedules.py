@@ -8,9 +8,6 @@ from typing import Any
 
 from ayar.curves.advice import ROLES
 
-NAMES = ("schedule", "lr_schedule", "learning_rate_schedule", "lr_scheduler", "lr_scheduler_type", "scheduler")
-"""The names by which a hyperparameter is known to be the schedule."""
-
 LEFT: dict[str, Callable[[float], float]] = {
     "constant": lambda _: 1.0,
     "cosine": lambda done: 0.5 * (1 + math.cos(math.pi * done)),
@@ -28,7 +25,7 @@ def rate_left(config: Mapping[str, Any], step: int, horizon: int) -> float | Non
     >>> rate_left({"schedule": "cosine", "iterations": 40}, 40, 100), rate_left({"lr": 0.1}, 40, 100)
     (0.0, None)
     """
-    schedule = next((config[name] for name in NAMES if name in config), None)
+    schedule = next((config[name] for name in ROLES["schedule"] if name in config), None)
     left = LEFT.get(schedule) if isinstance(schedule, str) else None
     if left is None:
         return None

@@ -19,14 +19,21 @@ class Thresholds:
         swings: ``tvr`` of a restless run that is too high.
         swings_settled: The same of one that calmed down.
         calm: ``swing`` up to which a run has calmed down.
+        calm_enough: The same of a run that no other run beats.
         lost: ``regress`` up to which what was gained is kept.
         still: ``t90`` above which a run that swings is still falling.
         asleep: ``span`` up to which a loss hardly moves, whatever it does.
+        level: ``span`` up to which nothing that a loss does is a swing: so little may be luck.
+        far: What another run fell further, as a share of its fall, from which on that is most of the way.
+        reach: Largest less least loss over that run's fall, up to which a loss hardly moves.
+        path: All its ways up and down over that run's fall, up to which it did not go far.
+        early: ``t90`` up to which a run that ends higher fell too fast for that.
         smooth: ``tvr`` below which a fall is smooth.
         gaining: ``gain_end`` above which a smooth fall is unfinished.
         late: ``t90`` above which a smooth fall came late.
         late_annealed: The same where the learning rate had come down.
         more: ``gain_end`` above which more steps are needed.
+        more_unbeaten: The same of a run that no other run beats.
         left: ``left`` up to which nothing that a training loss does matters any more.
         deficit: What another run fell further, as a share of its fall, from which on that counts.
         beaten: The same up to which a run is as good as any.
@@ -43,6 +50,8 @@ class Thresholds:
         start_low: Loss of the untrained net over that of guessing, below which it knows too much.
         start_high: The same above which its inputs or first weights are too large.
         start_other: The same over another run's start, where the loss of guessing is unknown.
+        start_even: How far that may be from 1 in a net that tells no class from another.
+        grown: First gradient over the largest one, above which gradients were large from the start.
         dead: Share of silent units at the end.
         born_dead: Share of silent units before training.
         vanishing: Gradient of the first layers over that of the last.
@@ -58,14 +67,21 @@ class Thresholds:
     swings: float = 6.0
     swings_settled: float = 14.0
     calm: float = 0.02
+    calm_enough: float = 0.1
     lost: float = 0.05
     still: float = 0.35
     asleep: float = 0.01
+    level: float = 0.1
+    far: float = 0.3
+    reach: float = 0.12
+    path: float = 2.2
+    early: float = 0.12
     smooth: float = 1.3
     gaining: float = 0.005
     late: float = 0.45
     late_annealed: float = 0.42
     more: float = 0.03
+    more_unbeaten: float = 0.06
     left: float = 0.05
     deficit: float = 0.06
     beaten: float = 0.06
@@ -82,6 +98,8 @@ class Thresholds:
     noise: float = 0.035
     start_low: float = 0.5
     start_high: float = 2.5
+    start_even: float = 1e-3
+    grown: float = 0.6
     dead: float = 0.4
     born_dead: float = 0.2
     vanishing: float = 1e-3

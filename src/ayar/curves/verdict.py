@@ -48,15 +48,18 @@ Rule = Callable[[Reading], Verdict | None]
 RULES: tuple[Rule, ...] = (
     faults.broken_pipeline,
     faults.born_dead,
+    faults.small_start,
     falling.diverging,
     falling.ends_higher,
     falling.too_high,
+    faults.silenced,
     falling.too_slow,
     falling.needs_more,
     faults.vanishing,
     falling.overfitting,
     falling.underfitting,
     falling.noisy_late,
+    falling.falls_short,
 )
 """The rules for faults, in order of precedence: the first that speaks gives the headline."""
 
