@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from lore import misled, with_a_wrong_guess, with_sources
 from optuna_arm import optuna_search
 from replay import Run, search
 from smac_arm import smac, smac_hyperband
@@ -39,8 +41,11 @@ class OneStep:
         return [Proposal(trial.config, problem.horizon, trial.id) for trial in best]
 
 
-def _ours(searcher: Callable[[], Any]) -> Arm:
-    return lambda replay, full_runs, workers: search(replay, searcher(), full_runs, workers)
+def _ours(searcher: Callable[[], Any], believing: Callable[[Replay], Problem] = lambda replay: replay.problem) -> Arm:
+    return lambda replay, full_runs, workers: search(replay, searcher(), full_runs, workers, believing(replay))
+
+
+_FROM_OTHERS, _FROM_KIN = (partial(with_sources, same_family=same) for same in (False, True))
 
 
 def _alone(arm: Callable[[Replay, float], Run]) -> Arm:
@@ -66,6 +71,12 @@ ARMS: dict[str, Arm] = {
     "random": _ours(Random),
     "halving": _ours(Halving),
     "racer": _ours(Racer),
+    "racer, other families known": _ours(Racer, _FROM_OTHERS),
+    "racer, its family known": _ours(Racer, _FROM_KIN),
+    "racer, misled by a study": _ours(Racer, misled),
+    "racer, misled by a guess": _ours(Racer, with_a_wrong_guess),
+    "bayesian, misled by a study": _ours(Bayesian, misled),
+    "bayesian, misled by a guess": _ours(Bayesian, with_a_wrong_guess),
     "hyperband": _ours(Hyperband),
     "tpe": _ours(Tpe),
     "cmaes": _ours(CmaEs),

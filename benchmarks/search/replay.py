@@ -16,7 +16,7 @@ import numpy as np
 from tables import Replay
 
 from ayar.records import Move, Trial
-from ayar.search import Proposal
+from ayar.search import Problem, Proposal
 from ayar.search.history import FACTS, History, column
 from ayar.seeds import Purpose, trial_seed
 
@@ -39,21 +39,22 @@ class Run:
     thinking_s: list[float] = field(default_factory=list)
 
 
-def search(replay: Replay, searcher: Any, full_runs: float, workers: int = 1) -> Run:
-    """Search one task until the budget is spent or nothing is left to train."""
+def search(replay: Replay, searcher: Any, full_runs: float, workers: int = 1, problem: Problem | None = None) -> Run:
+    """Search one task until the budget is spent or nothing is left to train; ``problem`` where it is not replay's."""
+    problem = problem or replay.problem
     run, history, spent, now = Run(), History(), 0.0, 0.0
     under_way: list[tuple[float, int, int, Trial]] = []  # end, order, units, the trial as it is then
     order = 0
 
     def note(until: float) -> None:
         while len(run.regrets) < len(CHECKPOINTS) and CHECKPOINTS[len(run.regrets)] < until:
-            run.regrets.append(_regret(replay, searcher, history))
+            run.regrets.append(_regret(replay, problem, searcher, history))
             run.seconds.append(now)
 
     while spent < full_runs:
         while len(under_way) < workers:
             start = time.perf_counter()
-            proposals = searcher.propose(replay.problem, history, 1)
+            proposals = searcher.propose(problem, history, 1)
             run.thinking_s.append(time.perf_counter() - start)
             if not proposals:
                 break
@@ -89,10 +90,10 @@ def _begun(replay: Replay, history: History, proposal: Proposal) -> tuple[Trial,
     return replace(trial, target_step=move.stop_step), after, max(stands_at - move.start_step, 1), max(seconds, 1e-9)
 
 
-def _regret(replay: Replay, searcher: Any, history: History) -> float:
+def _regret(replay: Replay, problem: Problem, searcher: Any, history: History) -> float:
     """What the searcher recommends is worth; the configuration with the least loss read, where it has no opinion."""
     if not history:
         return 1.0
     recommend = getattr(searcher, "recommend", lambda *_: None)
-    recommended = recommend(replay.problem, history) or history[int(column(history, FACTS)["loss"].argmin())]
+    recommended = recommend(problem, history) or history[int(column(history, FACTS)["loss"].argmin())]
     return float(replay.regret[replay.row(recommended.config)])

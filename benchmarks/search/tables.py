@@ -36,6 +36,7 @@ class Table:
         resumable: Whether a longer run continues a shorter one.
     """
 
+    path: Path
     name: str
     family: str
     settings: tuple[Mapping[str, Any], ...]
@@ -46,6 +47,10 @@ class Table:
     final: np.ndarray
     resumable: bool
     missing: str
+
+    def configs(self, rows: np.ndarray) -> list[Configuration]:
+        """The configurations in these rows."""
+        return [_config(self.settings, row) for row in self.X[rows].tolist()]
 
     @property
     def horizon(self) -> int:
@@ -72,6 +77,7 @@ def load(path: Path) -> Table:
     final = _filled(losses, meta["missing"])[:, -1].mean(axis=1)
     was_run = np.isfinite(final)
     return Table(
+        path,
         meta["task"],
         meta["family"],
         tuple(meta["params"]),
@@ -108,7 +114,7 @@ class Replay:
         self.seed = zlib.crc32(f"{table.name}/{seed}".encode())
         rng = np.random.default_rng(self.seed)
         rows = rng.permutation(len(table.X))[:_MOST_ROWS]
-        configs = [_config(table.settings, row) for row in table.X[rows].tolist()]
+        configs = table.configs(rows)
         space = Space(candidates=configs, **_hyperparameters(table))
         if len(space.candidates or ()) != len(rows):
             raise ValueError(f"{table.name} holds a configuration twice.")

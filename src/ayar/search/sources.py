@@ -49,11 +49,29 @@ def source_of(name: str, trials: Sequence[Trial]) -> Source:
 
 
 def fitted(space: Space, config: Configuration) -> Configuration | None:
-    """A configuration of another study in this space: what it doesn't say is the default; None if it can't be."""
+    """A configuration of another study in this space: what it doesn't say is the default; None if it can't be.
+
+    Numbers beyond a range become its end; where there are candidates, it is the nearest of them.
+    """
+    known = {name: value for name, value in config.items() if name in space}
     try:
-        return space.complete({name: value for name, value in config.items() if name in space})
+        whole = {**space.default(), **known} if space.candidates else space.complete(known, outside=True)
+        return space.decode(space.snap(space.encode(whole, outside=True)[None])[0])
     except SpaceError:
         return None
+
+
+@dataclass(frozen=True)
+class _Earlier:
+    """One source, as a process over the coordinates of this space's cube that it says something about."""
+
+    spoken: np.ndarray
+    embedding: Embedding
+    process: Process
+
+    def expects(self, points: np.ndarray) -> np.ndarray:
+        """Scores expected at points of the whole cube, shape ``(m,)``."""
+        return self.process.predict(self.embedding(points[:, self.spoken]))[0]
 
 
 @dataclass(frozen=True)
@@ -65,8 +83,7 @@ class Memory:
     """
 
     portfolio: tuple[Configuration, ...]
-    _embedding: Embedding
-    _processes: tuple[Process, ...]
+    _earlier: tuple[_Earlier, ...]
 
     @classmethod
     def of(cls, space: Space, sources: Sequence[Source]) -> Memory | None:
@@ -75,8 +92,7 @@ class Memory:
 
     def expects(self, points: np.ndarray) -> np.ndarray:
         """Scores expected at points of the unit cube, shape ``(m,)``: the mean over sources; less is better."""
-        embedded = self._embedding(points)
-        return np.asarray(np.mean([process.predict(embedded)[0] for process in self._processes], axis=0))
+        return np.asarray(np.mean([earlier.expects(points) for earlier in self._earlier], axis=0))
 
     def trust(self, points: np.ndarray, losses: np.ndarray) -> float:
         """How far to follow its expectation, from 0 to 1.
@@ -111,25 +127,29 @@ class _Same:
 
 @lru_cache(maxsize=8)
 def _memory(of: _Same, sources: tuple[Source, ...]) -> Memory | None:
-    space, embedding = of.space, Embedding.of(of.space)
-    processes: list[Process] = []
+    space, levels = of.space, np.array(Embedding.of(of.space).levels)
+    earlier: list[_Earlier] = []
     leaders: dict[str, Configuration] = {}
     for source in sources:
         known = [(config, loss) for given, loss in source.trials if (config := fitted(space, given)) is not None]
-        if len(known) < _FEWEST:
+        names = {name for given, _ in source.trials for name in given}
+        spoken = np.flatnonzero(np.concatenate([[name in names] * space.width(name) for name in space.names]))
+        if len(known) < _FEWEST or not len(spoken):
             continue
         losses = np.array([loss for _, loss in known])
-        points = embedding(np.array([space.encode(config) for config, _ in known]))
+        embedding = Embedding(tuple(levels[spoken].tolist()))
+        points = embedding(np.array([space.encode(config) for config, _ in known])[:, spoken])
         scores = warped(losses)
-        processes.append(Process.seeing(fit_kernel(points, embedding.groups, scores), points, scores))
+        process = Process.seeing(fit_kernel(points, embedding.groups, scores), points, scores)
+        earlier.append(_Earlier(spoken, embedding, process))
         for place in np.argsort(losses, kind="stable")[:_LEADERS]:
             leaders.setdefault(config_key(known[place][0]), known[place][0])
-    if not processes:
+    if not earlier:
         return None
     configs = [*leaders.values()]
-    points = embedding(np.array([space.encode(config) for config in configs]))
-    table = np.array([process.predict(points)[0] for process in processes])
-    return Memory(tuple(configs[place] for place in greedy(table)), embedding, tuple(processes))
+    points = np.array([space.encode(config) for config in configs])
+    table = np.array([each.expects(points) for each in earlier])
+    return Memory(tuple(configs[place] for place in greedy(table)), tuple(earlier))
 
 
 def greedy(table: np.ndarray) -> list[int]:
