@@ -1,116 +1,176 @@
-"""The tables of ``results/search.md``: ``python benchmarks/search/summary.py search.json``."""
+"""The tables and pictures of ``results/search.md``: ``python benchmarks/search/summary.py FILE.json ... [--arms ...]``.
+
+Results of several files are put together. Arms are compared on the tasks that all of them have, over the seeds that all
+of them have there.
+"""
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from plots import draw
 from replay import CHECKPOINTS
 from scipy.stats import rankdata
 
 SHOWN = (1, 2, 5, 10, 20, 50, 100)
-PLACES = np.searchsorted(CHECKPOINTS, SHOWN)
+ASKED = (5, 10, 20)
+USUAL_RUNS = 50.0  # what a search may spend, where its result does not say
+DRAWN = 2_000  # bootstrap samples
 
 
-def report(results: dict[str, Any], sliceable: bool, against: str = "halving") -> str:
-    """Markdown: the mean of family means with mean ranks, then each family beside one arm."""
-    found, family = defaultdict(list), {}
-    for key, result in results.items():
-        if result["sliceable"] == sliceable:
-            task, arm, _ = key.split("/")
-            found[arm, task].append(result["regrets"])
+@dataclass(frozen=True)
+class Runs:
+    """Searches with one worker.
+
+    Attributes:
+        arms: Whose.
+        family: Of each task.
+        regrets: By arm and task at each checkpoint, the mean over seeds; NaN beyond what was spent.
+        seeds: The fewest that a task has.
+    """
+
+    arms: list[str]
+    family: dict[str, str]
+    regrets: dict[tuple[str, str], np.ndarray]
+    seeds: int
+
+    @classmethod
+    def of(cls, results: dict[str, Any], arms: Sequence[str], *, sliceable: bool) -> Runs:
+        """Those of these arms; of all, where none are named."""
+        found: dict[tuple[str, str], dict[str, np.ndarray]] = defaultdict(dict)
+        family = {}
+        for key, result in results.items():
+            task, arm, seed = key.split("/")
+            if result["sliceable"] != sliceable or " x " in arm or (arms and arm not in arms):
+                continue
+            beyond = result.get("full_runs", USUAL_RUNS) + 1e-9 < CHECKPOINTS
+            found[arm, task][seed] = np.where(beyond, np.nan, result["regrets"])
             family[task] = result["family"]
-    curves = {key: np.mean(regrets, axis=0) for key, regrets in found.items()}
-    arms = list(dict.fromkeys(arm for arm, _ in curves))
-    tasks = [task for task in family if all((arm, task) in curves for arm in arms)]
-    inside = {name: [task for task in tasks if family[task] == name] for name in dict.fromkeys(family.values())}
-    means = {
-        (arm, name): np.mean([curves[arm, task][PLACES] for task in members], axis=0)
-        for name, members in inside.items()
-        if members
-        for arm in arms
-    }
-    ranks = np.mean([rankdata([curves[arm, t][PLACES] for arm in arms], axis=0) for t in tasks], axis=0)
-    lines = _table("| ".join(f"{budget} (rank) " for budget in SHOWN))
-    for arm, rank in zip(arms, ranks, strict=True):
-        overall = np.mean([mean for (a, _), mean in means.items() if a == arm], axis=0)
-        lines.append(
-            f"| {arm} | " + " | ".join(f"{x:.3f} ({r:.1f})" for x, r in zip(overall, rank, strict=True)) + " |"
-        )
-    for name, members in inside.items():
-        lines += [
-            "",
-            f"**{name}**, {len(members)} tasks. Last columns: units of {against} at 10 and 20 over its own.",
-            "",
+        named = [arm for arm in arms or dict.fromkeys(arm for arm, _ in found) if any(arm == a for a, _ in found)]
+        shared = {task: set.intersection(*(set(found.get((arm, task), {})) for arm in named)) for task in family}
+        tasks = [task for task in family if shared[task]]
+        regrets = {
+            (arm, task): np.mean([found[arm, task][seed] for seed in sorted(shared[task])], axis=0)
+            for arm in named
+            for task in tasks
+        }
+        seeds = min((len(shared[task]) for task in tasks), default=0)
+        return cls(named, {task: family[task] for task in tasks}, regrets, seeds)
+
+    @property
+    def families(self) -> dict[str, list[str]]:
+        """The tasks of each."""
+        inside = defaultdict(list)
+        for task, name in self.family.items():
+            inside[name].append(task)
+        return dict(inside)
+
+    def mean(self, arm: str, tasks: Sequence[str]) -> np.ndarray:
+        """Regret over tasks at each checkpoint: the mean of the means of their families."""
+        inside = defaultdict(list)
+        for task in tasks:
+            inside[self.family[task]].append(self.regrets[arm, task])
+        return np.mean([np.mean(curves, axis=0) for curves in inside.values()], axis=0)
+
+
+def report(runs: Runs) -> str:
+    """Markdown: the mean of family means with mean ranks, then each family."""
+    tasks, places = list(runs.family), [int(np.searchsorted(CHECKPOINTS, budget)) for budget in SHOWN]
+    shown = [place for place in places if not all(np.isnan(runs.mean(arm, tasks)[place]) for arm in runs.arms)]
+    head = [f"{CHECKPOINTS[place]:g}" for place in shown]
+    ranks = np.array(
+        [[rankdata([runs.regrets[arm, t][p] for arm in runs.arms], nan_policy="omit") for p in shown] for t in tasks]
+    )
+    drawn = np.random.default_rng(0).integers(len(tasks), size=(DRAWN, len(tasks)))
+    spread = 1.96 * ranks[drawn].mean(axis=1).std(axis=0)
+    lines = [
+        f"{len(tasks)} tasks, {runs.seeds} seed{'s' * (runs.seeds > 1)}.",
+        "",
+        *_head("arm", [f"{b} (rank)" for b in head]),
+    ]
+    for number, arm in enumerate(runs.arms):
+        means = runs.mean(arm, tasks)[shown]
+        cells = [
+            "-" if np.isnan(mean) else f"{mean:.3f} ({ranks[:, at, number].mean():.1f} ± {spread[at, number]:.1f})"
+            for at, mean in enumerate(means)
         ]
-        lines += _table("| ".join(f"{budget} " for budget in (*SHOWN, "at 10", "at 20")))
-        for arm in arms if members else []:
-            ratios = [speed_up(curves, arm, against, members, budget) for budget in (10, 20)]
-            lines.append(f"| {arm} | " + " | ".join(f"{x:.3f}" for x in means[arm, name]))
-            lines[-1] += "".join(f" | {ratio:.2f}" for ratio in ratios) + " |"
+        lines.append(_row(arm, cells))
+    for name, members in runs.families.items():
+        lines += ["", f"**{name}**, {len(members)} tasks.", "", *_head("arm", head)]
+        for arm in runs.arms:
+            lines.append(_row(arm, ["-" if np.isnan(x) else f"{x:.3f}" for x in runs.mean(arm, members)[shown]]))
     return "\n".join(lines)
 
 
-def _table(head: str) -> list[str]:
-    return [f"| arm | {head}|", "|" + " --- |" * (head.count("|") + 2)]
+def _head(first: str, names: Sequence[str]) -> list[str]:
+    return [_row(first, names), "|" + " --- |" * (len(names) + 1)]
 
 
-def speed_up(
-    curves: dict[tuple[str, str], np.ndarray], arm: str, against: str, tasks: list[str], budget: float
-) -> float:
-    """How many times sooner ``arm`` reaches what ``against`` has at ``budget``; the geometric mean over tasks.
+def _row(first: str, cells: Sequence[str]) -> str:
+    return f"| {first} | " + " | ".join(cells) + " |"
 
-    Both are asked when they first get there. Who never does is counted at twice the last checkpoint.
+
+def speed_up(runs: Runs, arm: str, against: str, task: str, budget: float) -> float:
+    """How many times sooner ``arm`` reaches what ``against`` has at ``budget``.
+
+    Both are asked when they first get there. Who never does is counted at twice the last checkpoint of its budget.
     """
-
-    def first(who: str, task: str, goal: float) -> float:
-        there = np.flatnonzero(curves[who, task] <= goal + 1e-9)
-        return float(CHECKPOINTS[there[0]]) if len(there) else 2 * float(CHECKPOINTS[-1])
-
     place = int(np.searchsorted(CHECKPOINTS, budget))
-    goals = {task: float(curves[against, task][place]) for task in tasks}
-    ratios = [first(against, task, goal) / first(arm, task, goal) for task, goal in goals.items()]
-    return float(np.exp(np.mean(np.log(ratios))))
+    goal = float(runs.regrets[against, task][place])
+
+    def first(who: str) -> float:
+        regrets = runs.regrets[who, task]
+        there = np.flatnonzero(regrets <= goal + 1e-9)
+        return float(CHECKPOINTS[there[0]]) if len(there) else 2 * float(CHECKPOINTS[~np.isnan(regrets)][-1])
+
+    return first(against) / first(arm)
 
 
-def beside_the_best(results: dict[str, Any], ours: str, others: list[str]) -> str:
+def beside_the_best(runs: Runs, ours: str, others: Sequence[str]) -> str:
     """Markdown: at 5, 10 and 20 full runs, how many times sooner ``ours`` has what the best of ``others`` has by then.
 
-    The best has the least mean of family means at that budget. Whoever never gets there counts as in ``speed_up``.
+    The best has the least mean of family means at that budget.
     """
-    found, family = defaultdict(list), {}
-    for key, result in results.items():
-        task, arm, _ = key.split("/")
-        if result["sliceable"] and arm in (ours, *others):
-            found[arm, task].append(result["regrets"])
-            family[task] = result["family"]
-    curves = {key: np.mean(regrets, axis=0) for key, regrets in found.items()}
-    tasks = [task for task in family if all((arm, task) in curves for arm in (ours, *others))]
-    lines = [
-        "| full runs | best other | units, ratio | 95 % interval over tasks | sooner on | slower than 1 / 1.25 on |"
-    ]
-    lines.append("| --- " * 6 + "|")
-    for budget in (5, 10, 20):
+    tasks = list(runs.family)
+    head = ["best other", "times sooner", "95 % interval over tasks", "sooner on", "slower than 1 / 1.25 on"]
+    lines = _head("full runs", head)
+    for budget in ASKED:
         place = int(np.searchsorted(CHECKPOINTS, budget))
-
-        def overall(arm: str, place: int = place) -> float:
-            inside = defaultdict(list)
-            for task in tasks:
-                inside[family[task]].append(curves[arm, task][place])
-            return float(np.mean([np.mean(regrets) for regrets in inside.values()]))
-
-        best = min(others, key=overall)
-        logs = np.log([speed_up(curves, ours, best, [task], budget) for task in tasks])
-        drawn = np.random.default_rng(0).choice(logs, (2000, len(logs))).mean(axis=1)
+        best = min(others, key=lambda arm, place=place: np.nan_to_num(runs.mean(arm, tasks)[place], nan=np.inf))
+        if np.isnan(runs.mean(best, tasks)[place]):
+            continue
+        logs = np.log([speed_up(runs, ours, best, task, budget) for task in tasks])
+        drawn = np.random.default_rng(0).choice(logs, (DRAWN, len(logs))).mean(axis=1)
         low, high = np.exp(np.percentile(drawn, [2.5, 97.5]))
         sooner, slower = np.mean(logs > 0), np.mean(logs < -np.log(1.25))
-        lines.append(
-            f"| {budget} | {best} | {np.exp(logs.mean()):.2f} | {low:.2f} to {high:.2f} | {sooner:.0%} | {slower:.0%} |"
-        )
+        cells = [best, f"{np.exp(logs.mean()):.2f}", f"{low:.2f} to {high:.2f}", f"{sooner:.0%}", f"{slower:.0%}"]
+        lines.append(_row(str(budget), cells))
+    return "\n".join(lines)
+
+
+def beside_itself(runs: Runs, cold: str) -> str:
+    """Markdown: the units that each arm needs for what ``cold`` has at 5, 10 and 20 full runs, over its own."""
+    tasks = list(runs.family)
+    lines = _head("arm", [f"units at {budget} (95 %)" for budget in ASKED])
+    for arm in runs.arms:
+        cells = []
+        for budget in ASKED if arm != cold else ():
+            if np.isnan(runs.mean(cold, tasks)[np.searchsorted(CHECKPOINTS, budget)]):
+                cells.append("-")
+                continue
+            logs = -np.log([speed_up(runs, arm, cold, task, budget) for task in tasks])
+            drawn = np.random.default_rng(0).choice(logs, (DRAWN, len(logs))).mean(axis=1)
+            low, high = np.exp(np.percentile(drawn, [2.5, 97.5]))
+            cells.append(f"{np.exp(logs.mean()):.2f} ({low:.2f} to {high:.2f})")
+        if cells:
+            lines.append(_row(arm, cells))
     return "\n".join(lines)
 
 
@@ -120,13 +180,10 @@ def workers(results: dict[str, Any], ours: str, other: str, counts: tuple[int, .
     for key, result in results.items():
         task, arm, seed = key.split("/")
         runs[arm].append((task, seed, result["regrets"], result.get("simulated_s")))
-    lines = [
-        "| workers | " + " | ".join(f"at {budget}, times sooner" for budget in (5, 10, 20)) + " |",
-        "| --- " * 4 + "|",
-    ]
+    lines = _head("workers", [f"at {budget}, times sooner" for budget in ASKED])
     for count in counts:
         cells = []
-        for budget in (5, 10, 20):
+        for budget in ASKED:
             place = int(np.searchsorted(CHECKPOINTS, budget))
             ratios = []
             mine = {(task, seed): (np.array(r), np.array(s)) for task, seed, r, s in runs[f"{ours} x {count}"]}
@@ -139,26 +196,52 @@ def workers(results: dict[str, Any], ours: str, other: str, counts: tuple[int, .
                 own = took[there[0]] if len(there) else 2 * took[-1]
                 ratios.append(np.log(max(seconds[first], 1e-9) / max(own, 1e-9)))
             cells.append(f"{np.exp(np.mean(ratios)):.2f}" if ratios else "-")
-        lines.append(f"| {count} | " + " | ".join(cells) + " |")
+        lines.append(_row(str(count), cells))
     return "\n".join(lines)
+
+
+def picture(runs: Runs, title: str, most: float) -> str:
+    """SVG: regret over full runs, of all tasks together and of each family."""
+    shown = (CHECKPOINTS >= 1) & (most >= CHECKPOINTS)
+
+    def curves(tasks: Sequence[str]) -> dict[str, list[tuple[float, float]]]:
+        found = {arm: runs.mean(arm, tasks)[shown] for arm in runs.arms}
+        return {
+            arm: [(x, y) for x, y in zip(CHECKPOINTS[shown].tolist(), values.tolist(), strict=True) if not np.isnan(y)]
+            for arm, values in found.items()
+        }
+
+    panels = {f"{name} ({len(tasks)} tasks)": curves(tasks) for name, tasks in runs.families.items()}
+    return draw(title, {f"mean over {len(panels)} families": curves(list(runs.family)), **panels})
 
 
 def main() -> None:
     """Everything that the results allow to say."""
-    everything = json.loads(Path(sys.argv[1]).read_text())
-    alone = {key: result for key, result in everything.items() if " x " not in key}
-    for kind, title in ((False, "Final values only"), (True, "Curves")):
-        if any(result["sliceable"] == kind for result in alone.values()):
-            measured = [key.split("/")[1] for key, result in alone.items() if result["sliceable"] == kind]
-            against = "halving" if "halving" in measured else measured[-1]
-            print(f"## {title}\n\n{report(alone, kind, against)}\n")
-    arms = {key.split("/")[1] for key, result in alone.items() if result["sliceable"]}
-    if "racer" in arms and len(arms) > 1:
-        print(
-            f"## `racer` beside the best other search\n\n{beside_the_best(alone, 'racer', sorted(arms - {'racer'}))}\n"
-        )
-    if len(alone) < len(everything):
-        print(f"## Many workers\n\n{workers(everything, 'racer', 'halving')}\n")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("files", type=Path, nargs="+")
+    parser.add_argument("--arms", nargs="+", default=[], help="only these, in this order")
+    parser.add_argument("--ours", default="racer")
+    parser.add_argument(
+        "--cold", action="store_true", help="compare our arms that know something with ours that does not"
+    )
+    parser.add_argument("--finals", action="store_true", help="tasks whose trainings cannot be sliced")
+    parser.add_argument("--picture", type=Path, help="where to write the picture")
+    parser.add_argument("--title", default="Regret of the recommended configuration")
+    parser.add_argument("--until", type=float, default=20.0, help="full runs on the picture")
+    asked = parser.parse_args()
+    results: dict[str, Any] = {}
+    for file in asked.files:
+        results |= json.loads(file.read_text())
+    runs = Runs.of(results, asked.arms, sliceable=not asked.finals)
+    if runs.family:
+        print(report(runs), "\n")
+        others = [arm for arm in runs.arms if arm != asked.ours]
+        if asked.ours in runs.arms and others:
+            print(beside_itself(runs, asked.ours) if asked.cold else beside_the_best(runs, asked.ours, others), "\n")
+        if asked.picture:
+            asked.picture.write_text(picture(runs, asked.title, asked.until))
+    if any(" x " in key for key in results):
+        print(workers(results, asked.ours, "halving"), "\n")
 
 
 if __name__ == "__main__":

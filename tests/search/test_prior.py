@@ -5,7 +5,7 @@ import pytest
 
 from ayar.records import Curve, Measurement, Trial
 from ayar.search import Bayesian, Problem
-from ayar.search.prior import Belief
+from ayar.search.prior import Belief, asks_the_past, borne_out
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
 
@@ -64,7 +64,7 @@ def test_a_belief_counts_less_with_each_trial_and_nothing_once_refuted():
     points = np.linspace(0, 1, 20)[:, None]
 
     right, wrong = (points[:, 0] - 0.2) ** 2, (points[:, 0] - 0.9) ** 2
-    assert belief.weight(points[:2], right[:2]) == 5.0
+    assert belief.weight(points[:1], right[:1]) == pytest.approx(7.0)
     assert 0 < belief.weight(points, right) <= 0.5
     assert belief.weight(points, wrong) == 0
 
@@ -90,3 +90,29 @@ def test_a_guess_comes_back_from_its_words():
 def test_a_guess_without_sense_is_refused(more, words):
     with pytest.raises(ValueError, match=words):
         Float(0, 1, **more)
+
+
+def test_what_is_borne_out_by_nothing_is_seldom_followed():
+    """Expectations without meaning: half of them are given up at once, and hardly any is followed far."""
+    rng = np.random.default_rng(0)
+    followed = np.array([borne_out(rng.random(8), rng.random(8)) for _ in range(400)])
+
+    assert (followed == 0).mean() > 0.5
+    assert (followed > 0.5).mean() < 0.05
+    assert borne_out(np.arange(8), np.arange(8.0)) > 0.75
+    assert borne_out(np.arange(8), -np.arange(8.0)) == 0
+
+
+def test_most_trials_never_ask_what_was_known_before():
+    assert [number for number in range(60) if asks_the_past(number)] == [*range(1, 20, 2), 21, 31, 41, 51]
+
+
+def test_the_trials_that_do_not_ask_are_those_of_a_search_that_knows_nothing():
+    """So a wrong guess can cost no more than the trials that follow it."""
+    history = [
+        Trial(number, config, 0, curve=Curve((Measurement(1, loss(config)),)), target_step=1, ended=True)
+        for number, config in enumerate(space().sample(np.random.default_rng(number)) for number in range(12))
+    ]
+    knowing, cold = Problem(space(0.3, "strong"), 1, 5), Problem(space(), 1, 5)
+
+    assert Bayesian().propose(knowing, history, 1) == Bayesian().propose(cold, history, 1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 
@@ -16,7 +17,7 @@ from ayar.search.fresh import propose_each, searched
 from ayar.search.gaussian_process import Embedding, Kernel, Process, fit_kernel
 from ayar.search.history import column
 from ayar.search.pool import near, pool
-from ayar.search.prior import Belief
+from ayar.search.prior import Belief, asks_the_past
 from ayar.search.quasirandom import QuasiRandom
 from ayar.search.sources import Memory
 from ayar.space import Space
@@ -56,13 +57,13 @@ class Bayesian:
         evidence, first = Evidence.of(problem, history), searched(history)
         if len(evidence.told) < _FEWEST:
             return first_points(self.base, problem, history, n, evidence)
-        model = Model.of(problem, evidence, history)
+        model = cache(lambda informed: Model.of(problem, evidence, history, informed=informed))
         even = self.base.propose(problem, history, n) if -first % self.explore < n else []
 
         def guess(number: int, earlier: list[Configuration]) -> Iterable[Configuration]:
             if number % self.explore == 0:
                 return [even[number - first].config] if number - first < len(even) else []
-            return model.guesses(earlier, np.random.default_rng((problem.seed, number, 2)))
+            return model(asks_the_past(number)).guesses(earlier, np.random.default_rng((problem.seed, number, 2)))
 
         return propose_each(problem, history, n, guess)
 
@@ -78,12 +79,14 @@ def first_points(
     """The base's points; every other one where a person or an earlier study says that it is good."""
     even, first, space = base.propose(problem, history, n), searched(history), problem.space
     belief, memory = Belief.of(space), Memory.of(space, problem.sources)
-    trusted = memory is not None and memory.trust(evidence.points[evidence.told], evidence.judged) > _TRUSTED
+    known = evidence.points[evidence.told], evidence.judged
+    trusted = memory is not None and memory.trust(*known) > _TRUSTED
+    believed = belief is not None and belief.weight(*known) > 0
 
     def guess(number: int, earlier: list[Configuration]) -> Iterator[Configuration]:  # noqa: ARG001
-        if number % 2 and memory is not None and trusted:
+        if asks_the_past(number) and memory is not None and trusted:
             yield from memory.portfolio[number // 2 :]
-        if number % 2 and belief is not None:
+        if asks_the_past(number) and belief is not None and believed:
             yield space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])
         if number - first < len(even):
             yield even[number - first].config
@@ -144,10 +147,10 @@ class Model:
     memory: tuple[Memory, float] | None = None
 
     @classmethod
-    def of(cls, problem: Problem, evidence: Evidence, history: Sequence[Trial]) -> Model:
-        """The model of the evidence in a history."""
+    def of(cls, problem: Problem, evidence: Evidence, history: Sequence[Trial], *, informed: bool = True) -> Model:
+        """The model of the evidence in a history; ``informed`` by what was known before it, where anything was."""
         space, told, embedding = problem.space, evidence.told, Embedding.of(problem.space)
-        remembered = Memory.of(space, problem.sources)
+        remembered = Memory.of(space, problem.sources) if informed else None
         trust = 0.0 if remembered is None else remembered.trust(evidence.points[told], evidence.judged)
         memory = None if remembered is None or trust == 0 else (remembered, trust)
 
@@ -165,7 +168,7 @@ class Model:
         losses = np.concatenate([evidence.losses[seen], np.full(len(broken), np.inf)])
         places = np.concatenate([seen, broken])
         points, keeping = evidence.points[places], ~evidence.violating[places]
-        belief, limits = Belief.of(space), []
+        belief, limits = Belief.of(space) if informed else None, []
         if problem.constraints:
             excesses = column(history, Excesses(problem.constraints))
             for number in range(len(problem.constraints)):

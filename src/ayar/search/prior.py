@@ -23,7 +23,10 @@ _SURE = {"weak": 0.3, "medium": 0.6, "strong": 0.9}
 _STRENGTH = 10.0
 """The belief counts as much as so many trials (piBO: Hvarfner et al., 2022, arXiv:2204.11051)."""
 
-_FEWEST = 6  # trials before the belief is put to the test
+_BENEFIT = (0.7, 1.0)  # how far what was known before is followed without any trial, and as how many that counts
+_DOUBT = 0.5  # standard deviations of a rank correlation without meaning, that the one found has to exceed
+_OFTEN, _SELDOM = 2, 10  # one of how many trials follows what was known before: at first, and later
+_LATER = 20  # trials
 
 
 @dataclass(frozen=True)
@@ -91,14 +94,34 @@ class Belief:
         return np.asarray(np.where(active, np.log(density), 0.0).sum(axis=1))
 
     def weight(self, points: np.ndarray, losses: np.ndarray) -> float:
-        """How much its logarithm is to count beside a model of these trials: less with each, and 0 once refuted.
+        """How much its logarithm is to count beside a model of these trials: less with each, and 0 once refuted."""
+        return _STRENGTH / max(len(losses), 1) * borne_out(-self.logs(points), losses)
 
-        It is borne out where the better third of the trials is believed in more than the others are.
-        """
-        trials = len(losses)
-        if trials < _FEWEST:
-            return _STRENGTH / max(trials, 1)
-        order, logs = np.argsort(losses, kind="stable"), self.logs(points)
-        better = order[: trials // 3]
-        lead = float(logs[better].mean() - logs[order[trials // 3 :]].mean())
-        return _STRENGTH / trials * min(max(lead, 0.0), 1.0)
+
+def borne_out(expected: np.ndarray, losses: np.ndarray) -> float:
+    """How far these trials bear out what was expected of them, from 0, not at all, to 1.
+
+    It is the rank correlation of the two, less what chance alone often makes of it. Before there is anything to compare
+    it is taken for likely.
+
+    Args:
+        expected: Less for what was expected to be better, shape ``(n,)``.
+        losses: What came of it, infinite for the worst.
+    """
+    from scipy.stats import spearmanr
+
+    start, counts = _BENEFIT
+    trials = len(losses)
+    found = 0.0
+    if trials > 1 and np.ptp(expected) > 0 and losses.min() < losses.max():
+        found = float(spearmanr(expected, np.nan_to_num(losses, posinf=1e300)).statistic)
+    followed = (start * counts + found * trials) / (counts + trials) - _DOUBT / math.sqrt(max(trials, 1))
+    return start if trials < 2 else min(max(followed, 0.0), 1.0)
+
+
+def asks_the_past(number: int) -> bool:
+    """Whether the search's trial of this number may follow what was known before it; the others never do.
+
+    So whatever that is worth, most trials are what they would be without: half of the first, nine of ten later.
+    """
+    return number % (_OFTEN if number < _LATER else _SELDOM) == 1

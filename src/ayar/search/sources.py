@@ -19,13 +19,13 @@ from ayar.records import Configuration, State, Trial, config_key
 from ayar.search.base import SEARCH_DATA, Source
 from ayar.search.evidence import telling, warped
 from ayar.search.gaussian_process import Embedding, Process, fit_kernel
+from ayar.search.prior import borne_out
 from ayar.space import Space
 
 _MOST = 128  # trials that are kept of a study
 _LEADERS = 8  # of each source, that the portfolio is chosen from
 _FEWEST = 5  # trials that a source needs to have
 _OUTGROWN = 10  # trials, from where on a source counts less with each
-_TRUST = (0.7, 3.0)  # how far a source is believed before any trial, and as how many trials that counts
 
 
 def source_of(name: str, trials: Sequence[Trial]) -> Source:
@@ -97,19 +97,9 @@ class Memory:
     def trust(self, points: np.ndarray, losses: np.ndarray) -> float:
         """How far to follow its expectation, from 0 to 1.
 
-        As well as it has put these trials in order; and less with each, which say more about this task than it can.
+        As far as these trials bear it out; and less with each, which say more about this task than it can.
         """
-        from scipy.stats import spearmanr
-
-        start, trials = _TRUST
-        if len(losses) < 2 or np.ptp(losses) == 0:
-            return start
-        agreed = spearmanr(self.expects(points), np.nan_to_num(losses, posinf=1e300)).statistic
-        agreed = 0.0 if math.isnan(agreed) else float(agreed)
-        if agreed < 0 and len(losses) > trials:
-            return 0.0
-        followed = max(0.0, (start * trials + agreed * len(losses)) / (trials + len(losses)))
-        return followed * min(1.0, _OUTGROWN / len(losses))
+        return borne_out(self.expects(points), losses) * min(1.0, _OUTGROWN / max(len(losses), 1))
 
 
 class _Same:
