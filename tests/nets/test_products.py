@@ -1,10 +1,12 @@
 """Stacked products by either library."""
 
+import math
+
 import numpy as np
 import pytest
 import torch
 
-from ayar.nets import products
+from ayar.nets import elementwise, products
 from ayar.nets.measured import remembered
 
 
@@ -37,3 +39,19 @@ def test_what_was_measured_is_measured_once(tmp_path, monkeypatch):
     assert remembered("x", lambda: next(found)) == {"width": 4.0}
     (file,) = tmp_path.rglob("*.json")
     assert file.read_text().count("width") == 1
+
+
+@pytest.mark.parametrize("by_numpy", [False, True])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("name", "function"), [("exp", math.exp), ("tanh", math.tanh), ("sqrt", math.sqrt)])
+def test_both_libraries_have_the_same_functions(name, function, by_numpy, dtype, monkeypatch):
+    """Wherever a number lies, for company must not change a lane's bits."""
+    monkeypatch.setattr(elementwise, "numpy_is_quicker_at", lambda *_: by_numpy)
+    a = torch.linspace(0.0, 9.0, 96, dtype=dtype).view(2, 48)
+    out = torch.empty_like(a)
+    elementwise.elementwise(name, a, out)()
+    expected = [function(number) for number in a.flatten().tolist()]
+    assert out.flatten().tolist() == pytest.approx(expected, rel=3 * torch.finfo(dtype).eps)
+    alone = torch.empty(48, dtype=dtype)
+    elementwise.elementwise(name, a[1], alone)()
+    assert torch.equal(alone, out[1])

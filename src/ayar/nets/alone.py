@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -26,6 +26,7 @@ from ayar.errors import DataError, SpaceError
 from ayar.nets import parameters
 from ayar.nets.dropout import masks_of
 from ayar.nets.inside import ROWS, Glance, dead_share, is_looked_at, together
+from ayar.nets.metrics import OfEach
 from ayar.nets.optimizers import Optimizer, learning_rates
 from ayar.records import Configuration, training_key
 
@@ -100,14 +101,24 @@ class Material:
             valid_outputs: What the net says about ``X_valid``.
         """
         probe_loss, valid_loss = self.loss(probe_outputs, self.y_probe), self.loss(valid_outputs, self.y_valid)
-        return self.named(train_loss, float(probe_loss), float(valid_loss), valid_outputs)
+        return self.of_each([train_loss], [float(probe_loss)], [float(valid_loss)], valid_outputs.unsqueeze(0))[0]
 
-    def named(self, train_loss: float, probe_loss: float, valid_loss: float, valid_outputs: Tensor) -> dict[str, float]:
-        """The same, where the losses are known already."""
-        losses = {"train_probe": probe_loss, "valid_loss": valid_loss}
-        if not all(map(math.isfinite, (train_loss, probe_loss, valid_loss))):
-            return dict.fromkeys([*losses, *self.metrics], math.nan)
-        return losses | {name: float(f(valid_outputs, self.y_valid)) for name, f in self.metrics.items()}
+    def of_each(
+        self, train_losses: Sequence[float], probe_losses: Sequence[float], valid_losses: Sequence[float], valid: Tensor
+    ) -> list[dict[str, float]]:
+        """The same for several nets whose losses are known already; ``valid`` are their outputs, ``(k, n, ...)``."""
+        several = {name: metric for name, metric in self.metrics.items() if isinstance(metric, OfEach)}
+        quick = {name: metric.of_each(valid, self.y_valid).tolist() for name, metric in several.items()}
+        found = []
+        for net, losses in enumerate(zip(train_losses, probe_losses, valid_losses, strict=True)):
+            own = {"train_probe": losses[1], "valid_loss": losses[2]}
+            if all(map(math.isfinite, losses)):
+                for name, metric in self.metrics.items():
+                    own[name] = quick[name][net] if name in quick else float(metric(valid[net], self.y_valid))
+            else:
+                own = dict.fromkeys([*own, *self.metrics], math.nan)
+            found.append(own)
+        return found
 
 
 class Alone:

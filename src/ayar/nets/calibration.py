@@ -27,6 +27,7 @@ WIDEST = {"cpu": 64, "cuda": 4096}
 WORTH = 1.05  # times the best time per lane that is still taken for it, to have fewer lanes
 TRIAL_S = 0.005  # for each width and repeat
 REPEATS = 4
+ORDER_BYTES = 2**30  # of an epoch's orders of the rows: with very many rows, fewer lanes
 LONG = 2**25  # products in one pass of a step beside which a processor's t0 is nothing
 
 
@@ -60,9 +61,11 @@ def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], materia
     if material.device.type == "cpu" and threads_of(layout, rows) is None:
         return Fit(1)
     kind = f"{X.dtype}" if material.precision == "highest" else f"{X.dtype} in {material.precision} precision"
-    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}"
+    where = "" if material.device.type == "cpu" else f" on {material.device.type}"
+    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}{where}"
     found = remembered(what, partial(_measured, layout, rows, config, material))
-    return Fit(int(found["width"]), int(found["threads"]) if "threads" in found else None)
+    most = max(1, ORDER_BYTES // (4 * len(X)))
+    return Fit(min(int(found["width"]), most), int(found["threads"]) if "threads" in found else None)
 
 
 def threads_of(layout: Layout, rows: int) -> int | None:

@@ -14,10 +14,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ayar.nets.elementwise import elementwise
 from ayar.nets.inside import ROWS, constant, share
 from ayar.nets.layout import Layout, rows_for
+from ayar.nets.measured import Call
 from ayar.nets.optimizers import LaneState
-from ayar.nets.products import Call, affine, product
+from ayar.nets.products import affine, product
 
 Activated = tuple[list[Call], Callable[..., Call]]
 _aten = torch.ops.aten
@@ -163,7 +165,7 @@ class Step:
             partial(self._errors.add_, of_row),
             partial(torch.amax, z, 1, keepdim=True, out=of_row),
             partial(torch.sub, z, of_row, out=slope),
-            partial(slope.exp_),
+            elementwise("exp", slope, slope),
             partial(torch.sum, slope, 1, keepdim=True, out=of_row),
             partial(of_row.mul_, self.rows),
             partial(slope.div_, of_row),
@@ -266,7 +268,7 @@ def _leaky_relu(a: Tensor) -> Activated:
 
 
 def _tanh(a: Tensor) -> Activated:
-    return [partial(torch.tanh_, a)], partial(_through, _aten.tanh_backward.grad_input, a)
+    return [elementwise("tanh", a, a)], partial(_through, _aten.tanh_backward.grad_input, a)
 
 
 def _sigmoid(a: Tensor) -> Activated:

@@ -25,7 +25,7 @@ from ayar.nets.optimizers import LaneOptimizer, LaneState, rule_of
 from ayar.nets.plain_trial import PlainTrial
 
 LaneStep = tuple[int, int, Mapping[str, float]]
-MASK_BYTES = 2**24  # of dropout's factors are drawn ahead
+AHEAD_BYTES = 2**24  # of row numbers, or of dropout's factors, are drawn ahead
 
 
 @dataclass(eq=False)
@@ -258,7 +258,7 @@ class Group:
     def _epoch(self) -> list[float]:
         """Train one epoch; a number for each lane that is finite where all its losses were."""
         lanes, device = [lane.trial for lane in self.lanes], self._material.X_train.device
-        order = torch.empty(len(lanes), len(self._material.X_train), dtype=torch.int64)
+        order = torch.empty(len(lanes), len(self._material.X_train), dtype=torch.int32)
         masks = [Masks(trial.seed, trial.step + 1) for trial in lanes] if self._drops else []
         for row, trial in enumerate(lanes):
             self._generator.manual_seed(seed_of(trial.seed, trial.step + 1))
@@ -269,12 +269,13 @@ class Group:
         looking = any(lane.looks for lane in self.lanes)
         start = 0
         for step, (rows, times) in zip(self._steps, self._sizes, strict=True):
-            index = torch.zeros(times, len(lanes), rows_for(rows), dtype=torch.int64)
-            index[..., :rows] = order[:, start : start + rows * times].view(len(lanes), times, rows).transpose(0, 1)
-            start += rows * times
             for first in range(0, times, self._ahead(rows)):
                 count = min(self._ahead(rows), times - first)
-                drawn = index[first : first + count].view(count, -1).to(device).unbind()
+                index = torch.zeros(count, len(lanes), rows_for(rows), dtype=order.dtype)
+                now = order[:, start : start + rows * count].view(len(lanes), count, rows)
+                index[..., :rows] = now.transpose(0, 1)
+                start += rows * count
+                drawn = index.view(count, -1).to(device).unbind()
                 factors = self._factors(masks, rows, count)
                 for b in range(count):
                     step.run(drawn[b], [layer[b] for layer in factors])
@@ -299,11 +300,10 @@ class Group:
         return len(self.layout.sizes) > 2 and any(lane.dropout > 0 for lane in self.lanes)
 
     def _ahead(self, rows: int) -> int:
-        """For how many mini-batches to draw the factors of dropout at once."""
-        if not self._drops:
-            return len(self._material.X_train)
-        vector, units = self._state.vector, rows_for(rows) * sum(self.layout.sizes[1:-1])
-        return max(1, MASK_BYTES // (vector.element_size() * len(vector) * units))
+        """For how many mini-batches to draw the rows and the factors of dropout at once."""
+        vector = self._state.vector
+        units = sum(self.layout.sizes[1:-1]) if self._drops else 1
+        return max(1, AHEAD_BYTES // (vector.element_size() * len(vector) * rows_for(rows) * units))
 
     def _factors(self, masks: Sequence[Masks], rows: int, times: int) -> list[Tensor]:
         """Of dropout for ``times`` mini-batches: shape ``(times, k, rows_for(rows), n[l])`` for each hidden layer."""
@@ -331,9 +331,9 @@ class Group:
         probe_losses = self._losses(outputs[..., :n_probe], material.y_probe)
         valid_losses = self._losses(outputs[..., n_probe:], material.y_valid)
         valid = outputs[..., n_probe:] if self._is_regression else outputs[..., n_probe:].mT.contiguous()
+        measured = material.of_each(train_losses, probe_losses, valid_losses, valid)
         return [
-            (lane.number, lane.trial.step, together(material.named(*of_lane), lane.seen))
-            for lane, *of_lane in zip(lanes, train_losses, probe_losses, valid_losses, valid, strict=True)
+            (lane.number, lane.trial.step, together(own, lane.seen)) for lane, own in zip(lanes, measured, strict=True)
         ]
 
     def _losses(self, outputs: Tensor, y: Tensor) -> list[float]:

@@ -29,6 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from ayar.errors import SpaceError
+from ayar.nets.elementwise import elementwise
 
 EPSILON = 1e-8
 
@@ -262,7 +263,7 @@ class LaneOptimizer:
                 partial(v.lerp_, g, c[2]),
                 partial(g.mul_, g),
                 partial(s.lerp_, g, c[3]),
-                partial(torch.sqrt, s, out=g),
+                elementwise("sqrt", s, g),
                 partial(g.add_, c[4]),
                 partial(torch.div, v, g, out=g),
                 partial(w.addcmul_, g, c[5]),

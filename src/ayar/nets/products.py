@@ -6,20 +6,15 @@ instructions differs by more than two times. Both work on the same memory here, 
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
 from functools import cache, partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ayar.nets.measured import Measured, remembered
-from ayar.nets.using import using
+from ayar.nets.measured import Call, Measured, remembered, times_as_quick
 
-Call = Callable[[], object]
-
-_LANES, _SIZE, _REPEATS = 16, 64, 25  # of the products that the two are compared by
+_LANES, _SIZE = 16, 64  # of the products that the two are compared by
 
 
 def by_numpy(out: Tensor) -> bool:
@@ -57,15 +52,5 @@ def _measured(dtype: torch.dtype) -> Measured:
     """How many times as quick as PyTorch NumPy is, with one thread each."""
     a, b = (torch.randn(_LANES, _SIZE, _SIZE, dtype=dtype) for _ in range(2))
     out = torch.empty_like(a)
-    calls: tuple[Call, Call] = (
-        partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy()),
-        partial(torch.bmm, a, b, out=out),
-    )
-    best = [float("inf"), float("inf")]
-    with using(1):
-        for _ in range(_REPEATS):
-            for number, call in enumerate(calls):
-                began = time.thread_time()
-                call()
-                best[number] = min(best[number], time.thread_time() - began)
-    return {"numpy": round(best[1] / best[0], 3)}
+    ours = partial(np.matmul, a.numpy(), b.numpy(), out=out.numpy())
+    return {"numpy": times_as_quick(ours, partial(torch.bmm, a, b, out=out))}

@@ -20,6 +20,7 @@ from ayar.nets.alone import CHECKPOINT, TRAINING, Alone, Loss, Material, Metric,
 from ayar.nets.data import Data
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.lanes import DenseLanes
+from ayar.nets.metrics import ErrorRate, RootMeanSquare
 from ayar.nets.optimizers import known
 from ayar.nets.plain_net import build_deep_net
 from ayar.nets.plain_trial import PlainTrial
@@ -220,9 +221,8 @@ class Recipe:
         if self.metrics is not None:
             return self.metrics
         if data.kind == "classification":
-            return {"valid_error": lambda outputs, y: float((outputs.argmax(-1) != y).double().mean())}
-        y_sd = data.scaling.y_sd
-        return {"valid_error": lambda outputs, y: y_sd * float((outputs - y).double().square().mean().sqrt())}
+            return {"valid_error": ErrorRate()}
+        return {"valid_error": RootMeanSquare(data.scaling.y_sd)}
 
     def _tensor(self, array: np.ndarray, device: str | None = None) -> Tensor:
         """The array on the device; where it is mapped from a file and needs no conversion, that file's own pages."""
