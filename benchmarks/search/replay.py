@@ -47,9 +47,10 @@ def search(replay: Replay, searcher: Any, full_runs: float, workers: int = 1, pr
     order = 0
 
     def note(until: float) -> None:
-        while len(run.regrets) < len(CHECKPOINTS) and CHECKPOINTS[len(run.regrets)] < until:
-            run.regrets.append(_regret(replay, problem, searcher, history))
-            run.seconds.append(now)
+        passed = int((CHECKPOINTS[len(run.regrets) :] < until).sum())
+        if passed:
+            run.regrets += [_regret(replay, problem, searcher, history)] * passed
+            run.seconds += [now] * passed
 
     while spent < full_runs:
         while len(under_way) < workers:

@@ -57,6 +57,15 @@ def test_of_two_curves_at_one_height_and_loss_the_one_that_falls_is_forecast_low
     assert told.mean[0] < told.mean[1]
 
 
+def test_a_hopeless_curve_is_not_forecast_to_end_best_where_the_worse_of_the_good_ones_overtook_the_better():
+    """Good curves change places from one rung to the next; those at chance level have not got there yet."""
+    losses = np.full((15, 6), np.nan)
+    losses[:5, 0], losses[:5, 1] = np.linspace(0.10, 0.14, 5), np.linspace(0.099, 0.07, 5)
+    losses[5:, 0] = 0.9
+    told = forecast(losses).mean
+    assert told.argmin() < 5
+
+
 def test_calm_low_rungs_do_not_make_the_unseen_ones_certain():
     """Two hundred curves with hardly a change between the first rungs say nothing of what comes far later."""
     rng = np.random.default_rng(0)

@@ -67,7 +67,8 @@ class Board:
     Attributes:
         problem: What is searched.
         steps: The ladder of steps at which curves are compared.
-        first: The rung where a trial's first slice ends.
+        start: The rung where a trial's first slice ends, or the one above that.
+        crowded: How many more slices must be outstanding before first slices get short.
         places: Of the sound trials in the history.
         points: Of the sound trials in the unit cube.
         losses: Their least losses by each rung, NaN beyond where they are.
@@ -79,13 +80,14 @@ class Board:
         broken: Points of the latest trials that failed, diverged or break a limit.
         waiting: Points of outstanding new trials.
         early: Points of the earliest trials, for the length scales.
-        early_losses: Their least losses by the end of the first slice, which never change.
+        early_losses: Their least losses by the end of the shortest first slice, which never change.
         interrupted: Places of idle trials without a reading.
     """
 
     problem: Problem
     steps: tuple[int, ...]
-    first: int
+    start: int
+    crowded: int
     places: np.ndarray
     points: np.ndarray
     losses: np.ndarray
@@ -101,8 +103,11 @@ class Board:
     interrupted: tuple[int, ...]
 
     @classmethod
-    def of(cls, problem: Problem, history: Sequence[Trial], first: float) -> Board:
-        """The board for a history; a first slice is about the share ``first`` of the horizon."""
+    def of(cls, problem: Problem, history: Sequence[Trial], first: float, crowd: int) -> Board:
+        """The board for a history.
+
+        A first slice is about the share ``first`` of the horizon, a rung less while a ``crowd`` is outstanding.
+        """
         steps = ladder(problem.horizon)
         start = int(np.abs(np.log(np.array(steps) / (problem.horizon * first))).argmin())
         facts, points = column(history, FACTS), column(history, Points(problem.space))
@@ -114,13 +119,15 @@ class Board:
         inside = np.all((points >= -_EDGE) & (points <= 1 + _EDGE), axis=1)
         idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH) & inside
         places = np.flatnonzero(usable & read & ~broken)
-        early = _earliest(losses[:, start], places)
+        shortest = max(start - 1, 0)
+        early = _earliest(losses[:, shortest], places)
         places = places[_worth_reading(losses[places])]
         reached = np.where(running, facts["target_step"], facts["last_step"])[places]
         return cls(
             problem,
             steps,
             start,
+            crowd - int(running.sum()),
             places,
             points[places],
             losses[places],
@@ -132,9 +139,14 @@ class Board:
             points[usable & broken][-_BROKEN:],
             points[usable & ~read & running][-_MODELLED:],
             points[early],
-            losses[early, start],
+            losses[early, shortest],
             tuple(np.flatnonzero(idle & ~broken & ~read).tolist()),
         )
+
+    @property
+    def first(self) -> int:
+        """The rung where a new trial's first slice ends."""
+        return max(self.start - 1, 0) if self.crowded <= 0 else self.start
 
     @property
     def begun(self) -> int:
@@ -144,13 +156,13 @@ class Board:
     def with_new(self, config: Configuration) -> Board:
         """The board with one more new trial outstanding."""
         point = self.problem.space.encode(config)[None]
-        return self._known_to(replace(self, waiting=np.concatenate([self.waiting, point])))
+        return self._known_to(replace(self, crowded=self.crowded - 1, waiting=np.concatenate([self.waiting, point])))
 
     def with_thawed(self, row: int, rung: int) -> Board:
         """The board with one more sound trial on its way to a rung."""
         idle, targets = self.idle.copy(), self.targets.copy()
         idle[row], targets[row] = False, rung
-        return self._known_to(replace(self, idle=idle, targets=targets))
+        return self._known_to(replace(self, crowded=self.crowded - 1, idle=idle, targets=targets))
 
     def _known_to(self, board: Board) -> Board:
         """``board``, which differs in what is outstanding; what that does not change isn't worked out again."""
@@ -270,7 +282,7 @@ def _worth_reading(losses: np.ndarray) -> np.ndarray:
 
 
 def _earliest(first_losses: np.ndarray, places: np.ndarray) -> np.ndarray:
-    """Places of some of the earliest trials that have ended their first slice.
+    """Places of some of the earliest trials that have ended a first slice.
 
     Which ones changes only at some counts, so that a fit to them is remembered from move to move.
     """
