@@ -44,6 +44,7 @@ from ayar.sealed import OPENED, open_test, test_score
 from ayar.search import searcher_named, sources
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Recommender
+from ayar.search.repeats import steadiest
 from ayar.search.sources import source_of
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
@@ -297,12 +298,14 @@ class Study:
         """The trial the search would hand back now, from search data only, hence optimistic.
 
         A searcher that models where trials end names the one it expects to end best, which may not have the least
-        loss yet; for the others it is the trial with the least loss.
+        loss yet. For the others it is the configuration with the least mean, where some were read with several seeds,
+        else the trial with the least loss.
 
         Raises:
             NotInLedger: No trial has a finite loss yet.
         """
-        order = ranked(self._eligible())
+        known = self._eligible()
+        order = ranked(known)
         if not order:
             limits = f" that keeps {' and '.join(map(str, self.constraints))}" if self.constraints else ""
             raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric}{limits} yet. Tune first.")
@@ -310,7 +313,7 @@ class Study:
         expected = (
             searcher.recommend(self._problem(), self._book.history) if isinstance(searcher, Recommender) else None
         )
-        return expected or order[0]
+        return expected or steadiest(known) or order[0]
 
     def front(self) -> list[Trial]:
         """Of several objectives: the trials that no other one beats in all of them, by the first one.
