@@ -7,7 +7,7 @@ from html.parser import HTMLParser
 import pytest
 from tests.reports.stories import SPACE, score, story
 
-from ayar.records import Advice, Curve, Measurement, Purpose, Score, ScoreKind, Trial, Winner
+from ayar.records import Advice, Curve, Measurement, Metric, Purpose, Score, ScoreKind, Trial, Winner
 from ayar.reports import page
 from ayar.reports.page import render
 from ayar.reports.tables import Story
@@ -283,3 +283,26 @@ def test_facts_of_one_group_stand_together():
 
     assert "Data rows 10 warnings none" in text
     assert "Environment host here" in text
+
+
+def test_the_front_of_several_objectives_stands_on_the_page_as_picture_and_table():
+    """Three of five trials are on it; one measured nothing of the second objective, one is beaten in both."""
+    pairs = [(0.1, 900.0), (0.2, 400.0), (0.3, 100.0), (0.4, 500.0), (0.5, math.nan)]
+    trials = tuple(
+        Trial(n, {"learning_rate": 0.1 * (n + 1)}, n, ended=True, target_step=1,
+              curve=Curve((Measurement(1, error, 1.0, {"valid_error": error, "parameters": size}),)))
+        for n, (error, size) in enumerate(pairs)
+    )  # fmt: skip
+    objectives = (Metric("valid_error"), Metric("parameters"))
+    space = Space(learning_rate=Float(0.01, 1.0))
+    told = Story("two", "valid_error", 1, space, trials, objectives=objectives, front=trials[:3])
+
+    html = render(told)
+
+    section = html[html.index('<h2 id="front">') :].split("</section>")[0]
+    assert "3 trials that no other beats in everything" in section
+    assert sorted(re.findall(r'class="p c\d+ chosen" data-t="(\d+)"', section)) == ["0", "1", "2"]
+    assert re.findall(r'<tr data-t="(\d+)"', section) == ["0", "1", "2"]
+    assert "900" in section
+    assert Reader(html).open == []
+    assert 'id="front"' not in render(replace(told, front=()))

@@ -7,7 +7,8 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ayar.records import Score, State, Trial
+from ayar.goals import value_of
+from ayar.records import Metric, Score, State, Trial
 from ayar.reports import figures, tables, words
 from ayar.reports.scales import Scale, fitted, tick_label
 from ayar.reports.tables import Story
@@ -88,6 +89,38 @@ def slice_charts(story: Story, colour: Colours | None) -> list[Chart]:
     """One plot per hyperparameter whose value differs between trials: its value against the best score."""
     shown = placed(story)
     return [chart for name in story.space.names if (chart := _slice_chart(story, shown, name, colour)) is not None]
+
+
+def front_charts(story: Story, colour: Colours | None) -> list[Chart]:
+    """Of several objectives: the first one against each other one, the front joined by a line."""
+    return [chart for metric in story.objectives[1:] if (chart := _front_chart(story, metric, colour)) is not None]
+
+
+def _front_chart(story: Story, other: Metric, colour: Colours | None) -> Chart | None:
+    first, on_front = story.objectives[0], {trial.id for trial in story.front}
+    pairs = {
+        t.id: (t, value_of(t, other.name), value_of(t, first.name))
+        for t in placed(story)
+        if t.ended or t.id in on_front
+    }
+    known = [each for each in pairs.values() if all(map(math.isfinite, each[1:]))]
+    if not known:
+        return None
+    x, y = (
+        fitted(values, log=_spans(values), margin=0.06) for values in zip(*(each[1:] for each in known), strict=True)
+    )
+    points = [
+        figures.Point(t.id, [x.at(a)], b, colour.level(t) if colour else None, chosen=t.id in on_front)
+        for t, a, b in known
+    ]
+    joined = sorted((x.at(a), b) for t, a, b in known if t.id in on_front) if len(story.objectives) == 2 else []
+    names = words.spelled(first.name), words.spelled(other.name)
+    labels = figures.Labels(f"{names[0]} against {names[1]}, the front marked", names[1], names[0])
+    return Chart(f"{names[0]} against {names[1]}", {"only": figures.slices(points, x, y, labels, joined)})
+
+
+def _spans(values: Sequence[float]) -> bool:
+    return min(values) > 0 and max(values) > 20 * min(values)
 
 
 def slice_caption(story: Story) -> str:
@@ -273,7 +306,7 @@ def _curves_caption(story: Story) -> str:
 
 def _important(story: Story) -> list[int]:
     """Trials that are drawn however many there are."""
-    return [*tables.telling(story), *(trial.id for trial in story.ranked[:20])]
+    return [*tables.telling(story), *(trial.id for trial in (*story.ranked[:20], *story.front))]
 
 
 def _spread(trials: Sequence[Trial], most: int, always: Sequence[int]) -> list[Trial]:

@@ -139,7 +139,13 @@ def marked_curve(lines: Sequence[Line], places: Sequence[Place], x: Scale, y: Sc
     return frame.svg(labels.figure, body, "plot read")
 
 
-def slices(points: Sequence[Point], x: Scale | Sequence[str], y: Scale, labels: Labels) -> str:
+def slices(
+    points: Sequence[Point],
+    x: Scale | Sequence[str],
+    y: Scale,
+    labels: Labels,
+    joined: Sequence[tuple[float, float]] = (),
+) -> str:
     """Score against the value of one hyperparameter, with a strip above for the trials without a score.
 
     Args:
@@ -147,6 +153,7 @@ def slices(points: Sequence[Point], x: Scale | Sequence[str], y: Scale, labels: 
         x: A numeric scale, or the names of the choices, which share the axis evenly (``category_place``).
         y: The scale of the score.
         labels: What is written.
+        joined: Places on the horizontal axis with scores, to be joined by a line.
     """
     strip = any(math.isnan(point.value) for point in points)
     frame = _Frame(width=290, height=230, left=54, right=12, top=54 if strip else 34, bottom=42)
@@ -156,6 +163,9 @@ def slices(points: Sequence[Point], x: Scale | Sequence[str], y: Scale, labels: 
         middle = frame.top - 14
         body.append(_tag("rect", x=frame.left, y=middle - 8, width=frame.x(1) - frame.left, height=16, css="strip"))
         body.append(_tag("text", "no score", x=frame.left - 4, y=middle + 4, css="tick end"))
+    if joined:
+        path = _path([(frame.x(place), frame.y(y.clipped(value))) for place, value in joined], top=-1)
+        body.append(f'<path class="front" d="{path}"/>')
     for point in sorted(points, key=lambda point: point.chosen):
         body.append(_point(frame, y, point))
     return frame.svg(labels.figure, body, "plot slice")

@@ -37,6 +37,7 @@ def render(story: Story, *, live: str | None = None) -> str:
         summary=sentences.summary(story),
         hero=_hero(story),
         score_chart=charts.score_chart(story),
+        front=_front(story, colour),
         advice=sentences.next_moves(story),
         cost_charts=charts.cost_charts(story, colour),
         readings=readings,
@@ -113,6 +114,19 @@ def _won(story: Story, winner: Winner) -> _Hero:
         order=f"Train {words.plural(winner.stop_step, 'step')} with this configuration",
         settings=tables.configuration_rows(story, winner.config),
     )
+
+
+def _front(story: Story, colour: charts.Colours | None) -> dict[str, Any] | None:
+    """Of several objectives: the trials that no other one beats, as pictures and as a table."""
+    if not story.front:
+        return None
+    head, rows = tables.front_rows(story)
+    return {
+        "sentence": sentences.front(story) + ".",
+        "charts": charts.front_charts(story, colour),
+        "columns": head,
+        "rows": [(row[0], row[1:-1], row[-1]) for row in rows],
+    }
 
 
 @dataclass(frozen=True, slots=True)

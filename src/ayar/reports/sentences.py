@@ -147,6 +147,14 @@ def _tie(story: Story, tie: Tie) -> str:
     return f"{name} ({where}, {words.duration(tie.cost_s)} a training)" if tie.cost_s else f"{name} ({where})"
 
 
+def front(story: Story) -> str:
+    """How many trials the front of several objectives has, and where their scores come from."""
+    limits = f", among those with {' and '.join(map(str, story.constraints))}" if story.constraints else ""
+    count = len(story.front)
+    trials = "1 trial that no other beats" if count == 1 else f"{count} trials that no other beats"
+    return f"Front: {trials} in everything{limits} (search-best, optimistic)"
+
+
 def without_winner(story: Story) -> tuple[str, str]:
     """A headline and a sentence for a study that has named no winner yet."""
     if not story.trials:

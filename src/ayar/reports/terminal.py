@@ -133,19 +133,12 @@ def front_table(story: Story, *, colour: bool = False) -> str:
     if not rows:
         return "No whole training yet that measured all objectives and keeps the constraints."
     widths = [max(len(row[column]) for row in [head, *rows]) for column in range(len(head) - 1)]
-    told: list[RenderableType] = [Text(_front_title(story), style="bold")]
+    told: list[RenderableType] = [Text(sentences.front(story), style="bold")]
     for row in [head[:-1], *(row[:-1] for row in rows)]:
         told.append(Text("  ".join(cell.rjust(width) for cell, width in zip(row, widths, strict=True))))
         if row != head[:-1]:
             told.append(Padding(Text(rows[len(told) // 2 - 1][-1], style="dim"), _INDENT))
     return _as_text(*told, colour=colour)
-
-
-def _front_title(story: Story) -> str:
-    limits = f", among those with {' and '.join(map(str, story.constraints))}" if story.constraints else ""
-    count = len(story.front)
-    trials = "1 trial that no other beats" if count == 1 else f"{count} trials that no other beats"
-    return f"Front: {trials} in everything{limits} (search-best, optimistic)"
 
 
 def _bullets(lines: Sequence[str]) -> Table:
