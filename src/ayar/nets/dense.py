@@ -44,6 +44,7 @@ class Forward:
         outputs: Of the nets.
         factors: What dropout multiplies each hidden layer by; empty without.
         slopes: For each hidden layer and run of lanes, what makes the backward call of the activation.
+        calls: What fills ``outputs``.
     """
 
     def __init__(
@@ -53,27 +54,27 @@ class Forward:
         self.read = [inputs]
         self.factors: list[Tensor] = []
         self.slopes: list[list[tuple[slice, Callable[..., Call]]]] = []
-        self._calls: list[Call] = []
+        self.calls: list[Call] = []
         *hidden, (W, b) = zip(layout.weights(vector), layout.biases(vector), strict=True)
         for V, c in hidden:
             a = vector.new_empty(k, rows, V.shape[1])
-            self._calls += affine(c, self.read[-1], V.mT, a)
+            self.calls += affine(c, self.read[-1], V.mT, a)
             self.slopes.append([])
             for name, lanes in runs(activations):
                 calls, slope = ACTIVATIONS[name](a[lanes])
-                self._calls += calls
+                self.calls += calls
                 self.slopes[-1].append((lanes, slope))
             if drops:
                 self.factors.append(torch.empty_like(a))
                 a, activated = torch.empty_like(a), a
-                self._calls.append(partial(torch.mul, activated, self.factors[-1], out=a))
+                self.calls.append(partial(torch.mul, activated, self.factors[-1], out=a))
             self.read.append(a)
         self.outputs = vector.new_empty(k, W.shape[1], rows)
-        self._calls += affine(b.mT, W, self.read[-1].mT, self.outputs)
+        self.calls += affine(b.mT, W, self.read[-1].mT, self.outputs)
 
     def run(self) -> None:
         """Fill ``outputs``."""
-        for call in self._calls:
+        for call in self.calls:
             call()
 
 
@@ -88,6 +89,9 @@ class Step:
         y: Class numbers int64, or real targets for mean squared error instead of cross-entropy; shape ``(n,)``.
         n_classes: How many classes there are; 0 for real targets.
         rows: Of a mini-batch.
+
+    Attributes:
+        calls: What a mini-batch takes once it is drawn.
     """
 
     def __init__(
@@ -121,13 +125,19 @@ class Step:
         smoothing = [config.get("label_smoothing", 0.0) for config in configs]
         self.smooth(smoothing)
         loss = self._cross_entropy(z, slope, any(smoothing)) if n_classes else self._squared_error(z, slope)
-        self._calls = [*loss, *self._slopes(layout, state, slope)]
+        self.calls = [*self._forward.calls, *loss, *self._slopes(layout, state, slope)]
 
     def run(self, index: Tensor, factors: Sequence[Tensor] = ()) -> None:
         """Leave the gradients of the mini-batch with the rows ``index``, shape ``(k * rows_for(rows),)``.
 
         ``factors`` are those of dropout for each hidden layer, of shape ``(k, rows_for(rows), n[l])``.
         """
+        self.draw(index, factors)
+        for call in self.calls:
+            call()
+
+    def draw(self, index: Tensor, factors: Sequence[Tensor] = ()) -> None:
+        """Lay out the mini-batch for ``calls``; see ``run``."""
         torch.index_select(self._X, 0, index, out=self._drawn[0])
         torch.index_select(self._y, 0, index, out=self._drawn[1])
         if self._drawn[0] is not self._inputs:
@@ -135,9 +145,6 @@ class Step:
             self._targets.copy_(self._drawn[1])
         for ours, drawn in zip(self._forward.factors, factors, strict=True):
             ours.copy_(drawn)
-        self._forward.run()
-        for call in self._calls:
-            call()
 
     def smooth(self, smoothing: Sequence[float]) -> None:
         """Set the lanes' label smoothing, none where there was none in ``configs``.

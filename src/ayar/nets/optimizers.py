@@ -182,6 +182,9 @@ class LaneOptimizer:
         totals: Updates of each lane's whole training.
         state: Parameters, gradients and averages, updated in place.
         decayed: Weight decay acts on so many columns, the first ones.
+
+    Attributes:
+        calls: What an update takes once its coefficients are set.
     """
 
     N_COEFFICIENTS = 6
@@ -204,7 +207,7 @@ class LaneOptimizer:
         self._decoupled = np.array([rule.decoupled for rule in self._rules])
         self._weight_decay = np.array([float(config.get("weight_decay", 0.0)) for config in configs])
         self._now = state.vector.new_empty(self.N_COEFFICIENTS, len(configs), 1)
-        self._calls = [*self._decay(state, decayed), *self._descend(state)]
+        self.calls = [*self._decay(state, decayed), *self._descend(state)]
 
     def coefficients(self, updates: Sequence[int], n: int) -> Tensor:
         """Coefficients of the next ``n`` updates of lanes that made so many already: ``(n, 6, k, 1)``."""
@@ -232,9 +235,13 @@ class LaneOptimizer:
 
     def step(self, coefficients: Tensor) -> None:
         """Make one update with its coefficients, of shape ``(6, k, 1)``."""
-        self._now.copy_(coefficients)
-        for call in self._calls:
+        self.set(coefficients)
+        for call in self.calls:
             call()
+
+    def set(self, coefficients: Tensor) -> None:
+        """Take an update's coefficients for ``calls``."""
+        self._now.copy_(coefficients)
 
     def _decay(self, state: LaneState, decayed: int) -> list[Callable[[], object]]:
         weights, slopes = state.vector[:, :decayed], state.gradient[:, :decayed]
