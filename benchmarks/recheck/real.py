@@ -2,8 +2,8 @@
 
 "Then", a grid is tuned as a study would be: one seed each, the best ten again on four seeds, the winner on five more.
 Where the order can't have changed, all ten seeds decide, so that the winner is the best there is.
-"Now", the winner is rechecked ten times, each time with other seeds, through ``plan`` and ``run`` as a study does. The
-truth now: the grid on ten seeds, and every arm of the recheck on all seeds of the ten rechecks.
+"Now", the winner is rechecked many times, through ``plan`` and ``run`` as a study does, each time with other seeds
+drawn from a pool on which every arm was trained. The truth now: the grid on ten seeds, every arm on the whole pool.
 """
 
 from __future__ import annotations
@@ -34,9 +34,9 @@ SPACE = Space(
 GRID = [{"learning_rate": r, "weight_decay": d} for r, d in itertools.product(RATES, DECAYS)]
 METRIC = Metric("valid_error")
 GRID_SEEDS = range(10)
-RECHECKS = 10
-_SEEDS = 20  # of each recheck and purpose, set aside
-_FIRST = {Purpose.RECHECK: 1000, Purpose.CONFIRM: 2000}
+RECHECKS = 200
+POOL = [first + i for first in (1000, 2000) for i in range(200) if i % 20 < 11]
+_SCREENED = 20  # of a recheck's seeds, set aside for the screening
 
 BASE = World()
 PAIRS: dict[str, tuple[World, World, dict[str, tuple[float, float]]]] = {
@@ -177,6 +177,7 @@ class Row:
     verdicts: tuple[str, ...]
     chosen: tuple[float | None, ...]
     right: int
+    worse: int  # calls for one that isn't truly better
     trainings: float
     level: float
 
@@ -195,15 +196,18 @@ def compare(lab: Lab, name: str) -> Row:
     order = [i.name for i in importance(searched, SPACE, rng=np.random.default_rng(0), resamples=5)]
     course = plan(winner, trials, SPACE, METRIC, 1, Terms(important=order, changed=changed))
     arms = [course.incumbent, *(c.config for c in course.challengers)]
-    seeds = [first + i for first in _FIRST.values() for i in range(RECHECKS * _SEEDS)]
-    kept = [s for s in seeds if s % _SEEDS < course.design.looks[-1].pairs]
-    lab.errors(now, arms, kept)  # all at once, which is cheaper
-    told, means = truth(lab, now, course, kept)
-    verdicts, picked, correct, costs, levels = [], [], 0, [], []
-    for repeat in range(RECHECKS):
+    lab.errors(now, arms, POOL)  # all at once, which is cheaper
+    told, means = truth(lab, now, course, POOL)
+    verdicts, picked, correct, worse, costs, levels = [], [], 0, 0, [], []
+    rng = np.random.default_rng(0)
+    for _ in range(RECHECKS):
+        drawn = rng.permutation(POOL)
 
-        def ask(wanted: Sequence[Arm], purpose: Purpose, numbers: range, repeat: int = repeat) -> list[list[Trial]]:
-            own = [_FIRST[purpose] + repeat * _SEEDS + n for n in numbers]
+        def ask(
+            wanted: Sequence[Arm], purpose: Purpose, numbers: range, drawn: np.ndarray = drawn
+        ) -> list[list[Trial]]:
+            first = 0 if purpose is Purpose.RECHECK else _SCREENED
+            own = [int(drawn[first + n]) for n in numbers]
             errors = lab.errors(now, [config for config, _ in wanted], own)
             rows = zip(wanted, errors, strict=True)
             return [[_trial(0, c, s, purpose, e) for s, e in zip(own, row, strict=True)] for (c, _), row in rows]
@@ -213,6 +217,8 @@ def compare(lab: Lab, name: str) -> Row:
         chosen = None if found.challenger is None else means[config_key(found.challenger)]
         picked.append(chosen)
         correct += right(found.verdict, chosen, told)
+        worse += found.verdict in CHANGES and (chosen is None or chosen >= told.incumbent)
         costs.append(found.trainings)
         levels.append(math.nan if found.level_shift is None else found.level_shift.mean)
-    return Row(name, told, tuple(verdicts), tuple(picked), correct, float(np.mean(costs)), float(np.nanmean(levels)))
+    mean_cost, level = float(np.mean(costs)), float(np.nanmean(levels))
+    return Row(name, told, tuple(verdicts), tuple(picked), correct, worse, mean_cost, level)

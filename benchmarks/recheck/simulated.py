@@ -15,7 +15,7 @@ import numpy as np
 from scipy.special import stdtr
 
 from ayar.recheck import confirm, contest
-from ayar.recheck.confirm import Outcome
+from ayar.recheck.confirm import Decision, Outcome
 
 ARMS = 6
 SEEDS = 20  # more than any way here asks for
@@ -55,6 +55,7 @@ def _catastrophic(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarra
 KINDS = (
     Kind("normal", _gauss),
     Kind("normal, seeds share nothing", _gauss, correlation=0.0),
+    Kind("normal, seeds share 0.2", _gauss, correlation=0.2),
     Kind("normal, seeds share 0.8", _gauss, correlation=0.8),
     Kind("heavy tails (Student, 3 degrees)", _heavy),
     Kind("skewed (exponential)", _skewed),
@@ -80,13 +81,17 @@ def world(kind: Kind, gain: float, rng: np.random.Generator) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Said:
-    """What a way said: whether a challenger was called better, which one, at what cost, and its gain's interval."""
+    """What a way said: whether a challenger was called better, which one, at what cost, and its gain's interval.
+
+    ``change``: whether it called for the better one, surely enough by half a spread.
+    """
 
     alarm: bool
     right: bool
     trainings: int
     low: float = math.nan
     high: float = math.nan
+    change: bool = False
 
 
 def ayar_way(trainings: int, losses: np.ndarray) -> Said:
@@ -96,9 +101,11 @@ def ayar_way(trainings: int, losses: np.ndarray) -> Said:
     better = result.outcome is Outcome.BETTER
     gains = confirm.counted(result.confirmed)
     told = confirm.estimate(gains) if len(gains) and np.isfinite(gains).all() else None
-    cost = plan.seeds + sum(map(len, result.screened)) + 2 * len(result.confirmed)
+    cost = plan.seeds + sum(result.seeds) + 2 * len(result.confirmed)
     ends = (told.low, told.high) if told else (math.nan, math.nan)
-    return Said(better, better and result.best == 0, cost, *ends)
+    said = confirm.decide(result.screened, result.best, result.outcome, result.confirmed, 0.5, far=False)
+    change = result.best == 0 and said in (Decision.REPLACE, Decision.RETUNE)
+    return Said(better, better and result.best == 0, cost, *ends, change)
 
 
 def former_way(losses: np.ndarray) -> Said:
@@ -166,6 +173,7 @@ class Rates:
     trainings: float
     most: int
     covered: float  # of the intervals of the gain, where one was measured
+    change: float
 
 
 def rates(way: str, kind: Kind, gain: float, worlds: int, seed: int = 0) -> Rates:
@@ -180,4 +188,5 @@ def rates(way: str, kind: Kind, gain: float, worlds: int, seed: int = 0) -> Rate
         float(np.mean([s.trainings for s in said])),
         max(s.trainings for s in said),
         float(np.mean(covered)) if covered else math.nan,
+        float(np.mean([s.change for s in said])),
     )

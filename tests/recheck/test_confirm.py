@@ -12,9 +12,9 @@ from ayar.recheck.confirm import (
     Decision,
     Look,
     Outcome,
-    best_of,
     confirm,
     decide,
+    is_behind,
     look_at,
     looks_at,
     margin,
@@ -160,18 +160,17 @@ def test_the_same_seed_correlation_is_the_share_of_variance_that_seeds_share():
 # -- screening, margin, decision
 
 
-def test_the_best_challenger_has_the_largest_mean_gain_and_no_failure():
-    screened = [np.array([0.1, 0.2, 0.0]), np.array([9.0, 9.0, -math.inf]), np.array([0.3, 0.2, 0.1])]
-    assert best_of(screened) == 2
+def test_who_is_behind_by_less_than_a_standard_error_may_still_be_the_better_one():
+    """Pairs spread by 2 here, so the mean of four has a standard error of 1."""
+    spread = np.array([3**0.5, 3**0.5, -(3**0.5), -(3**0.5)])
+    assert not is_behind(spread - 0.9, [spread, spread - 9])
+    assert is_behind(spread - 1.1, [spread, spread - 9])
 
 
-def test_nobody_goes_on_where_no_mean_gain_is_above_zero():
-    assert best_of([np.array([0.1, -0.1, 0.0]), np.array([-1.0, -1.0, -1.0])]) is None
-    assert best_of([]) is None
-
-
-def test_who_was_screened_on_fewer_seeds_does_not_go_on():
-    assert best_of([np.array([9.0, 9.0]), np.array([0.1, 0.2, 0.3])]) == 1
+def test_who_failed_or_never_differs_is_not_confirmed():
+    assert is_behind(np.array([9.0, -math.inf]), [np.array([1.0, 2.0])])
+    assert is_behind(np.zeros(3), [np.zeros(3)])
+    assert not is_behind(np.full(3, 0.1), [np.full(3, 0.1)])
 
 
 @pytest.mark.parametrize(("sd", "level", "least"), [(0.2, 1.0, 0.1), (0.0, -4.0, 0.004), (None, 4.0, 0.004)])
@@ -191,6 +190,7 @@ VAGUE = np.array([0.3, -0.3, 0.1])
         ([BETTER[:3], WORSE], 0, Outcome.BETTER, BETTER, 0.1, True, Decision.RETUNE),
         ([BETTER[:3], BETTER[:3] - 0.1], 0, Outcome.BETTER, BETTER, 0.1, False, Decision.RETUNE),
         ([BETTER[:3], WORSE], 0, Outcome.BETTER, BETTER, 0.9, True, Decision.BETTER_NOT_WORTH),
+        ([BETTER[:3], WORSE], 0, Outcome.BETTER, BETTER, 0.51, True, Decision.BETTER_NOT_WORTH),
         ([VAGUE, WORSE], 0, Outcome.OPEN, VAGUE, 0.1, False, Decision.INCONCLUSIVE),
         ([VAGUE, WORSE], 0, Outcome.NOT_BETTER, VAGUE, 0.1, False, Decision.KEEP_NOT_BEATEN),
         ([WORSE, WORSE - 0.2], None, Outcome.NOT_BETTER, NONE, 0.1, False, Decision.KEEP_CONFIRMED),

@@ -103,7 +103,7 @@ def test_shared_seeds_raise_the_power():
     assert power(PLAN, 0.7, 0.8) > power(PLAN, 0.7, 0.0) + 0.2
 
 
-def test_the_better_half_trains_on_and_only_the_best_is_confirmed():
+def test_each_round_leaves_out_the_worst_and_only_the_best_is_confirmed():
     asked = []
 
     def losses(arms, numbers):
@@ -111,15 +111,20 @@ def test_the_better_half_trains_on_and_only_the_best_is_confirmed():
         return [np.array([arm + 0.01 * ((7 * n + arm) % 3) for n in numbers]) * -1.0 for arm in arms]
 
     result = contest(PLAN, losses, losses)
-    assert asked[0] == ([0, 1, 2, 3, 4, 5, 6], range(2))
-    assert sorted(asked[1][0]) == [0, 4, 5, 6]
-    assert asked[2:] == [([0, 6], range(5)), ([0, 6], range(5, 11))]
+    assert asked[:2] == [([0], range(3)), ([1, 2, 3, 4, 5, 6], range(1))]
+    assert [(sorted(arms), seeds) for arms, seeds in asked[2:5]] == [
+        ([3, 4, 5, 6], range(2)),
+        ([4, 5, 6], range(3)),
+        ([5, 6], range(4)),
+    ]
+    assert asked[5:] == [([0, 6], range(5)), ([0, 6], range(5, 11))]
+    assert result.seeds == (1, 1, 2, 3, 4, 4)
     assert (result.best, result.outcome) == (5, Outcome.BETTER)
 
 
 def test_where_nobody_looks_better_nothing_is_confirmed():
     def losses(arms, numbers):
-        return [np.array([float(arm) + 0.1 * n for n in numbers]) for arm in arms]
+        return [np.array([4.0 * arm + 0.1 * n for n in numbers]) for arm in arms]
 
     result = contest(PLAN, losses, None)
     assert (result.best, result.outcome, len(result.confirmed)) == (None, Outcome.NOT_BETTER, 0)

@@ -132,9 +132,9 @@ def test_a_better_learning_rate_replaces_the_winner():
     assert found.verdict is Decision.REPLACE
     assert found.challenger == {"learning_rate": 0.03, "momentum": 0.1}
     assert found.gain.low < 0.1 < found.gain.high
-    assert (found.pairs, found.trainings) == (12, 3 + sum(arm.seeds for arm in found.screened) + 24)
+    assert (found.pairs, found.trainings) == (11, 3 + sum(arm.seeds for arm in found.screened) + 22)
     assert found.shift is Shift.BOTH
-    assert (len(found.scores), found.stop_step) == (12, 4)
+    assert (len(found.scores), found.stop_step) == (11, 4)
 
 
 def test_screening_and_confirmation_use_seeds_of_different_streams():

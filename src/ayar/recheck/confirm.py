@@ -58,6 +58,7 @@ ENOUGH_PAIRS = 7  # a plan that ends earlier leaves all but large gains open
 FUTILE = 0.3  # a t value below this half-way seldom turns into a proof
 ERROR = 0.05  # false alarms allowed; also shared by all challengers where the screening is read as evidence
 _TELLS_SKEWNESS = 7  # pairs; fewer say nothing of it
+_DOUBT = 0.25  # that a gain reaches the margin: its mean would not do, for of small gains only lucky ones are proven
 _GUARD = 0.035  # of power, which the guard against lopsided gains costs where they are not
 _TESTED = 0.85  # of the error; the rest is in reserve for lopsided gains, which no guard sees wholly
 
@@ -243,12 +244,20 @@ def mean_gain(gains: ArrayLike) -> float:
     return float(d.mean()) if len(d) else -math.inf
 
 
-def best_of(screened: Sequence[np.ndarray]) -> int | None:
-    """The challenger with the largest mean screening gain, of those screened longest; None if it isn't above 0."""
-    longest = max((len(d) for d in screened), default=0)
-    means = [mean_gain(d) if len(d) == longest else -math.inf for d in screened]
-    best = int(np.argmax(means)) if means else 0
-    return best if means and means[best] > 0 else None
+def is_behind(gains: np.ndarray, screened: Sequence[np.ndarray]) -> bool:
+    """Whether a challenger with these screening gains isn't worth confirming: behind by a standard error, or more.
+
+    Read as strictly as a proof, so few pairs would send half of the better ones home.
+
+    Args:
+        gains: Its own, shape ``(n,)``.
+        screened: Those of all challengers, which tell together how pairs spread.
+
+    >>> is_behind(np.array([-0.1, 0.0]), [np.array([-0.1, 0.0]), np.array([-1.0, 1.0])])
+    False
+    """
+    mean, spread = mean_gain(gains), pooled_sd([d for d in map(counted, screened) if np.isfinite(d).all()])
+    return not mean > -(spread or 0.0) / math.sqrt(max(len(counted(gains)), 1))
 
 
 def decide(
@@ -268,7 +277,7 @@ def decide(
     if best is None:
         outcome = Outcome.NOT_BETTER
     if outcome is Outcome.BETTER:
-        if mean_gain(confirmed) < worth:
+        if -upper_bound(-counted(confirmed), _DOUBT) < worth:
             return Decision.BETTER_NOT_WORTH
         rivals = [counted(d) for i, d in enumerate(screened) if i != best and math.isfinite(mean_gain(d))]
         crowd = any(len(d) > 1 and d.mean() >= worth and p_value(d) <= ERROR / len(rivals) for d in rivals)

@@ -40,8 +40,8 @@ class Screened:
     """A challenger after screening.
 
     Attributes:
-        gain: Its mean paired gain; None where a training failed.
-        seeds: On how many seeds.
+        gain: Its mean paired gain on the seeds that it shares with the incumbent; None where a training failed.
+        seeds: On how many seeds it was trained.
     """
 
     config: Configuration
@@ -203,9 +203,8 @@ class Findings:
     @property
     def correlation(self) -> float | None:
         """Of losses on the same seed: as stored where nothing better is known, else as seen today."""
-        longest = [
-            self.places[arm].losses for arm in self.places if len(self.places[arm].losses) == len(self.home.losses)
-        ]
+        n = len(self.home.losses)
+        longest = [place.losses[:n] for place in self.places.values() if len(place.losses) >= n]
         tables = [np.array(list(self.fought.values())), np.array(longest)]
         seen = confirm.same_seed_correlation([t for t in tables if t.ndim == 2 and np.isfinite(t).all()])
         return self.course.correlation if seen is None else seen
@@ -255,7 +254,10 @@ class Findings:
                     "still are likely. Tune again, starting from it."
                 )
             case Decision.BETTER_NOT_WORTH:
-                return f"Another configuration is better ({gain}), but by less than {self.margin:.3g}. Keep the winner."
+                return (
+                    f"Another configuration is better ({gain}), but not surely enough by {self.margin:.3g} or more. "
+                    "Keep the winner."
+                )
             case Decision.KEEP_CONFIRMED:
                 return f"None of {count} challengers is better by {self.margin:.3g} or more. Keep the winner."
             case Decision.INCONCLUSIVE if gain:
@@ -278,7 +280,7 @@ class Findings:
     def recheck(self, decision: Decision, sentence: str) -> Recheck:
         """The record of it all."""
         result, metric = self.result, self.course.metric
-        screened = () if result is None else result.screened
+        screened, seeds = ((), ()) if result is None else (result.screened, result.seeds)
         best = None if result is None else result.best
         pairs = 0 if result is None else len(result.confirmed)
         losses = self.losses
@@ -293,7 +295,7 @@ class Findings:
             challenger=None if best is None else self.course.challengers[best].config,
             gain=confirm.estimate(self.confirmed) if self._has_gain else None,
             pairs=pairs,
-            trainings=len(self.home.losses) + sum(map(len, screened)) + 2 * pairs,
+            trainings=len(self.home.losses) + sum(seeds) + 2 * pairs,
             failures=len(losses) - len(_finite(losses)),
             margin=self.margin,
             error=self.course.terms.error,
@@ -305,8 +307,8 @@ class Findings:
             step_s=self.step_s,
             changed=self._changes(),
             screened=tuple(
-                Screened(arm.config, arm.origin, _or_none(confirm.mean_gain(d)), len(d))
-                for arm, d in zip(self.course.challengers, screened, strict=False)
+                Screened(arm.config, arm.origin, _or_none(confirm.mean_gain(d)), count)
+                for arm, d, count in zip(self.course.challengers, screened, seeds, strict=False)
             ),
             stop_step=None if best is None else self.places[best + 1].stop_step,
             scores=() if best is None else tuple(metric.loss(v) for v in self.fought.get(best + 1, ())),
