@@ -11,10 +11,10 @@ from ayar.confirmation import (
     Plan,
     allocate,
     next_rerank,
-    noise_share,
     plan_confirmation,
     probes,
     racing,
+    share_by_luck,
     training_cost_s,
 )
 from ayar.records import Curve, Measurement, Trial
@@ -163,30 +163,46 @@ def test_a_contender_with_a_wider_spread_gets_more_seeds():
     assert given[2] > 2 * given.get(1, 0)
 
 
+def probed(flattery, noise, step=0.3):
+    """Ten leaders a step of 0.3 apart have a spread of 0.908; three of them read better than they are by so much."""
+    trials = searched(step=step)
+    for x in (0, 1, 2):
+        mean = 0.1 + step * x + flattery
+        trials += [trial(100 + 10 * x + n, x, mean + d, Purpose.RERANK, n) for n, d in enumerate((-noise, noise))]
+    return trials
+
+
 @pytest.mark.parametrize(
-    ("noise", "low", "high"), [(0.0, 0.1, 0.1), (0.01, 0.1, 0.11), (1.0, 0.2, 0.3), (50.0, 0.5, 0.5)]
+    ("flattery", "noise", "share"),
+    [
+        (0.0, 0.0, 0.3),
+        (0.908, 0.1, 0.3),  # one spread of the leaders
+        (1.362, 0.1, 0.4),  # one and a half
+        (1.362, 1.362 / 2**0.5, 0.3),  # no more than one standard deviation of a run
+        (50.0, 1.0, 0.5),
+    ],
 )
-def test_the_share_for_confirmation_follows_the_noise(noise, low, high):
-    """Ten leaders a step of 0.3 apart have a spread of 0.908."""
-    trials = searched(step=0.3)
-    for x in (0, 99):
-        deviations = np.array([-1.0, 0.0, 1.0]) * noise
-        trials += [trial(100 + 10 * x + n, x, 0.2 + d, Purpose.RERANK, n) for n, d in enumerate(deviations)]
-    assert low <= noise_share(trials) <= high
+def test_the_share_for_confirmation_follows_the_luck_of_the_leaders(flattery, noise, share):
+    assert share_by_luck(probed(flattery, noise), 100) == pytest.approx(share, abs=0.001)
 
 
-def test_a_small_budget_gives_what_an_honest_interval_takes_up_to_the_usual_share():
-    trials = searched(step=0.3)
-    trials += [trial(100 + n, 0, 0.1, Purpose.RERANK, n) for n in range(3)]
-    assert [noise_share(trials, total) for total in (20, 100, 1000)] == [0.3, 0.22, 0.1]
+def test_no_more_is_kept_for_confirmation_than_it_can_use():
+    assert share_by_luck(probed(50.0, 1.0), 1000) == 0.23
 
 
-def test_nothing_trained_twice_tells_no_noise():
-    assert noise_share(searched()) is None
+def test_nothing_trained_on_fresh_seeds_tells_no_luck():
+    assert share_by_luck(searched(), 100) is None
 
 
-def test_the_noise_is_probed_on_seeds_that_the_re_ranking_uses_anyway():
+def test_luck_is_probed_on_seeds_that_the_re_ranking_uses_anyway():
     trials = searched()
-    assert probes(trials, DEFAULT) == [({"x": x}, n) for n in range(3) for x in (99, 0)]
+    assert probes(trials, DEFAULT) == [({"x": x}, n) for n in range(2) for x in (99, 0, 1, 2)]
     trials += [trial(50 + i, c["x"], 0.1 * i, Purpose.RERANK, n) for i, (c, n) in enumerate(probes(trials, DEFAULT))]
-    assert next_rerank(trials, Plan((0, 1), 12, 2, 5), DEFAULT, 0) == [({"x": 1}, 0), ({"x": 1}, 1)]
+    assert next_rerank(trials, Plan((0, 1, 2, 3), 12, 2, 5), DEFAULT, 0) == [({"x": 3}, 0), ({"x": 3}, 1)]
+
+
+def test_what_was_spent_on_leaders_that_lead_no_more_is_taken_off_the_re_ranking():
+    trials = searched()
+    spent = [(x, n) for x in (99, 0, 19) for n in range(2)]
+    trials += [trial(50 + i, x, 0.1 * i, Purpose.RERANK, n) for i, (x, n) in enumerate(spent)]
+    assert plan_confirmation(trials, 40, 1, default=DEFAULT).rerank == plan_confirmation(searched(), 40, 1).rerank - 2

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from worlds import SPACE, World
 
-from ayar.confirmation import Training, confirm, noise_share, plan_confirmation, probes
+from ayar.confirmation import Training, confirm, plan_confirmation, probes, share_by_luck
 from ayar.records import Configuration, Curve, Measurement, Metric, ScoreKind, Trial, Winner
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import choose
@@ -74,11 +74,11 @@ def ayar(world: World, ratio: float, trainings: int, study_seed: int, share: flo
         book.search(trainings // 2, rng)
         seeded = probes(book.trials, SPACE.default())
         book.train([(c, trial_seed(study_seed, Purpose.RERANK, n), Purpose.RERANK, 1) for c, n in seeded])
-        share = noise_share(book.trials, trainings) or 0.3
+        share = share_by_luck(book.trials, trainings) or 0.3
     searched = sum(t.purpose is Purpose.SEARCH for t in book.trials)
     book.search(max(round(trainings * (1 - share)) - searched, 0), rng)
     searched = sum(t.purpose is Purpose.SEARCH for t in book.trials)
-    plan = plan_confirmation(book.trials, trainings - searched, 1)
+    plan = plan_confirmation(book.trials, trainings - searched, 1, default=SPACE.default())
     confirm(plan, SPACE, study_seed, 1, lambda: book.trials, book.train)
     winner = choose(book.trials, LOSS, SPACE)
     assert winner is not None

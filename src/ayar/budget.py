@@ -22,7 +22,7 @@ class Budget:
         trials: Search trials to start.
         steps: Steps of search to train.
         confirm: Share of the whole kept for confirming the winner on fresh seeds; 0 leaves it out, ``"auto"`` lets
-            the measured noise decide.
+            the measured luck of the leaders decide.
     """
 
     minutes: float | None = None
@@ -38,7 +38,7 @@ class Budget:
         if self.confirm != AUTO and not (isinstance(self.confirm, int | float) and 0 <= self.confirm < 1):
             raise BudgetError(
                 f"confirm={self.confirm!r} is the share of the budget kept for confirmation; give 0 to below 1, or "
-                f"{AUTO!r} to let the measured noise decide."
+                f"{AUTO!r} to let the measured luck of the leaders decide."
             )
 
     @property

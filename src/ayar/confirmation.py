@@ -20,11 +20,10 @@ from ayar.stats import pooled_sd
 from ayar.winner import Standing, choice, others, ranked, standings, ties_with
 
 AUTO = "auto"
-LEAST_SHARE, USUAL_SHARE, MOST_SHARE = 0.1, 0.3, 0.5
-SHARE_BY_NOISE = 0.1  # fitted with benchmarks/honesty, as the two others are
-LEAST_TRAININGS = 22  # seven fresh seeds for the winner and the default, the rest for a short re-ranking
-PROBE_SEEDS = 3
-LEADERS = 10
+USUAL_SHARE, MOST_SHARE = 0.3, 0.5
+SHARE_BY_LUCK = 0.2  # for each standard deviation of luck beyond the first; fitted with benchmarks/honesty
+PROBED = 3  # leaders
+LEADERS, FEWEST_LEADERS = 10, 3
 ROUNDS = 5  # of allocation; more gain next to nothing, fewer keep fewer workers waiting
 FIRST_SEEDS = 2
 _PRIOR_FREEDOM = 4.0
@@ -57,6 +56,7 @@ class Plan:
 # losses with a long tail, and five the fewest that support a comparison.
 _FINALES = ((100, 3, 10), (60, 2, 10), (22, 2, 7), (16, 2, 5), (12, 2, 3), (0, 1, 3))
 _MOST_RERANK = 200
+_MOST_TRAININGS = _MOST_RERANK + 30
 _MOST_CANDIDATES = 20
 _FOR_EACH_CANDIDATE = 4  # trainings of re-ranking; with fewer candidates a good one is missed, with more it is lost
 
@@ -68,8 +68,13 @@ def training_cost_s(trials: Sequence[Trial], horizon: int) -> float:
     return math.fsum(step_s) / max(len(leaders), 1) * horizon
 
 
-def plan_confirmation(trials: Sequence[Trial], rounds: float, workers: int, folds: int = 0) -> Plan:
-    """The richest plan that takes at most ``rounds`` trainings one after the other; the poorest where none does."""
+def plan_confirmation(
+    trials: Sequence[Trial], rounds: float, workers: int, folds: int = 0, default: Configuration | None = None
+) -> Plan:
+    """The richest plan that takes at most ``rounds`` trainings one after the other; the poorest where none does.
+
+    What was spent on probing leaders that lead no more is taken off the re-ranking; ``default`` is never one of them.
+    """
     total = rounds * workers
     each = max(_FOR_EACH_CANDIDATE, folds)
     for least, finalists, seeds in _FINALES:
@@ -81,28 +86,44 @@ def plan_confirmation(trials: Sequence[Trial], rounds: float, workers: int, fold
         count = min(rerank // each - (1 if folds else 0), _MOST_CANDIDATES)
         if count >= 2:
             break
-    order = [t.id for t in ranked(trials)]
+    order = ranked(trials)
     count = min(max(count, 1), len(order))
-    return Plan(tuple(order[:count]), max(rerank, (count + 1) * max(folds, 1)), finalists, finalise, folds)
+    used = {config_key(t.config) for t in order[:count]} | ({config_key(default)} if default is not None else set())
+    spent = sum(t.purpose is Purpose.RERANK and config_key(t.config) not in used for t in trials)
+    rerank -= min(spent, PROBED * FIRST_SEEDS)
+    least = (count + 1) * max(folds, 1)
+    return Plan(tuple(t.id for t in order[:count]), max(rerank, least), finalists, finalise, folds)
 
 
-def noise_share(trials: Sequence[Trial], total: float = math.inf) -> float | None:
-    """Share of a budget of ``total`` trainings that confirmation deserves; None before anything was trained twice.
+def luck(trials: Sequence[Trial]) -> float | None:
+    """By how much the search's readings flatter its leaders, in standard deviations; None before fresh seeds told.
 
-    The noise is the spread of one configuration's losses over seeds. It matters by how far the leaders of the search
-    lie apart: where ten of them differ by several times the noise, the search has sorted them already. Even then a
-    score with an honest interval takes some trainings, of which a small budget gives up to the usual share.
+    The leaders' fresh means minus the losses that made them leaders: what noise adds to merit when many are tried. The
+    unit is the standard deviation of a run or that of the leaders' readings, whichever is larger. So noise that the
+    leaders' distances dwarf is no luck, nor is noise that seldom makes a bad configuration look good, such as
+    that of a loss with a long tail upwards.
     """
-    least = max(LEAST_SHARE, min(LEAST_TRAININGS / total, USUAL_SHARE))
-    groups = [place.losses for place in standings(trials) if math.isfinite(place.mean)]
-    noise = pooled_sd(groups)
-    leaders = np.array([t.loss for t in ranked(trials)[:LEADERS]])
-    if noise is None or len(leaders) < 3:
+    read = {config_key(t.config): t.loss for t in ranked(trials)[:LEADERS]}
+    places = [place for place in standings(trials) if math.isfinite(place.mean)]
+    flattered = [place.mean - read[place.key] for place in places if place.key in read]
+    noise = pooled_sd([place.losses for place in places])
+    if noise is None or not flattered or len(read) < FEWEST_LEADERS:
         return None
-    spread = float(leaders.std(ddof=1))
-    if noise == 0 or spread == 0:
-        return least if noise == 0 else MOST_SHARE
-    return min(max(LEAST_SHARE + SHARE_BY_NOISE * (noise / spread) ** 2, least), MOST_SHARE)
+    unit = max(noise, float(np.std([*read.values()], ddof=1)))
+    return math.fsum(flattered) / len(flattered) / unit if unit else 0.0
+
+
+def share_by_luck(trials: Sequence[Trial], total: float) -> float | None:
+    """Share of a budget of ``total`` trainings that confirmation deserves; None before anything tells.
+
+    The usual share where luck is up to one standard deviation, as a smaller one gains nothing (``benchmarks/honesty``);
+    more, up to half, where it is more. Never more than a confirmation can use.
+    """
+    seen = luck(trials)
+    if seen is None:
+        return None
+    share = USUAL_SHARE + SHARE_BY_LUCK * (seen - 1)
+    return min(max(share, USUAL_SHARE), MOST_SHARE, _MOST_TRAININGS / total)
 
 
 Training = tuple[Configuration, int, Purpose, int]
@@ -147,12 +168,12 @@ def confirm(
 
 
 def probes(trials: Sequence[Trial], default: Configuration) -> list[tuple[Configuration, int]]:
-    """What to train, before the search is over, to measure the noise: the default and the leader, for re-ranking.
+    """What to train, before the search is over, to measure luck: the default and a few leaders, for re-ranking.
 
     Like all functions here that say what to train: configurations with the number of the seed in its stream.
     """
-    leader = [t.config for t in ranked(trials)[:1] if config_key(t.config) != config_key(default)]
-    return [(config, number) for number in range(PROBE_SEEDS) for config in [default, *leader]]
+    leaders = [t.config for t in ranked(trials)[:PROBED] if config_key(t.config) != config_key(default)]
+    return [(config, number) for number in range(FIRST_SEEDS) for config in [default, *leaders]]
 
 
 def next_rerank(

@@ -439,8 +439,9 @@ class Study:
             workers: Processes that train at the same time, 0 for this process; or ``ayar.Workers``, which says what
                 each may use, too: threads, GPUs, memory, time.
             on: Where they are: ``"local"``, or ``"ray"`` for a Ray cluster.
-            confirm: Share of the budget kept for confirmation; 0 leaves it out. ``"auto"`` measures the noise, once
-                half of the budget is searched through, and takes 10 % where seeds hardly matter, up to 50 %.
+            confirm: Share of the budget kept for confirmation; 0 leaves it out. ``"auto"`` trains the
+                leaders on fresh seeds, once half of the budget is searched through, and takes 30 %, or up to 50 % where
+                their readings were luck.
             step_timeout_s: Seconds one step may take before its training counts as hung.
             progress: Whether to show a bar, where standard error is a terminal.
             lanes: How many trials of a recipe each worker trains as one computation: ``"auto"`` for as many as

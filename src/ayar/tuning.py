@@ -14,13 +14,12 @@ from ayar.checkpoints import that_fit
 from ayar.confirmation import (
     AUTO,
     MOST_SHARE,
-    PROBE_SEEDS,
     Plan,
     Training,
     confirm,
-    noise_share,
     plan_confirmation,
     probes,
+    share_by_luck,
 )
 from ayar.curves.stopping import diverges
 from ayar.errors import ClaimLost, LedgerError, ObjectiveError
@@ -121,9 +120,9 @@ class Tuning:
             return [self.book.go_on(m.trial, m.stop_step) for m in left[:n]]
 
     def measured(self, budget: Budget, workers: int) -> Budget:
-        """The budget with the share for confirmation that the noise asks for, once half of it is searched through.
+        """The budget with the share for confirmation that luck asks for, once half of it is searched through.
 
-        The noise is seen where the default and the leader, both to be re-ranked anyway, train on the first seeds of
+        Luck is seen where the default and the leaders, who are to be re-ranked anyway, train on the first seeds of
         the re-ranking. Where so many trainings are too many for the budget, the share stays the usual one. It is
         measured once.
         """
@@ -136,13 +135,13 @@ class Tuning:
             replace(budget, confirm=MOST_SHARE), workers, settled=lambda: plan_of(self.book, budget) is not None
         )
         rounds = budget.confirm_rounds(self.book.trials, self.problem.horizon, workers)
-        if self.interrupt.asked or not ranked(self.book.trials) or rounds * workers < 4 * PROBE_SEEDS:
+        wanted = probes(self.book.trials, self.problem.space.default())
+        if self.interrupt.asked or not ranked(self.book.trials) or rounds * workers < 2 * len(wanted):
             return budget
         seed, horizon = self.problem.seed, self.problem.horizon
-        wanted = probes(self.book.trials, self.problem.space.default())
         seeded = [(c, trial_seed(seed, Purpose.RERANK, n), Purpose.RERANK, horizon) for c, n in wanted]
         self.train(seeded, phase="noise")
-        share = noise_share(self.book.trials, rounds * workers / budget.share)
+        share = share_by_luck(self.book.trials, rounds * workers / budget.share)
         if share is None:
             return budget
         self.book.note("noise", {"budget": asdict(budget), "share": share})
@@ -154,7 +153,7 @@ class Tuning:
             plan = plan_of(self.book, budget)
             if plan is None:
                 rounds = measured.confirm_rounds(self.book.trials, self.problem.horizon, workers)
-                plan = plan_confirmation(candidates, rounds, workers, folds)
+                plan = plan_confirmation(candidates, rounds, workers, folds, self.problem.space.default())
                 body = {"budget": asdict(budget), "share": measured.share, "plan": asdict(plan)}
                 self.book.note("confirmation", body)
         return plan
