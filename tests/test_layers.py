@@ -14,6 +14,7 @@ FLOORS = (
     "reporting",
     "checkpoints",
     "seeds",
+    "summary",
     "threads",
     "records",
     "lineage",

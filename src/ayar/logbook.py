@@ -42,7 +42,7 @@ class Logbook:
         self._ledger, self._study, self.metric, self._horizon = ledger, study, metric, horizon
         self.skim: Skim | None = None
         self.history = History()
-        self._pages = Pages(self.history, partial(ledger.curve_until, study))
+        self._pages = Pages(self.history, partial(ledger.curve_until, study), partial(ledger.losses, study))
         self._watch = Watch()
         self._version: int | None = None
         self._retries: dict[int, tuple[int, int]] = {}  # of a trial: the step it stood at, and how often

@@ -21,6 +21,7 @@ import numpy as np
 
 from ayar.errors import ObjectiveError
 from ayar.seeds import Purpose
+from ayar.summary import Summary
 
 Configuration = dict[str, Any]
 """One value for each active hyperparameter: numbers, strings, booleans, or a list of them (``PerLayer``)."""
@@ -151,6 +152,31 @@ class Curve:
     def diverged(self) -> bool:
         """Whether a loss on it is infinite or NaN."""
         return any(not math.isfinite(m.loss) for m in self.measurements)
+
+    @property
+    def steps_and_losses(self) -> tuple[Sequence[int], Sequence[float]]:
+        """Of all measurements, each of length ``n``."""
+        return [m.step for m in self.measurements], [m.loss for m in self.measurements]
+
+    @property
+    def trained_losses(self) -> tuple[Sequence[int], Sequence[float]]:
+        """Steps and losses of the measurements after step 0."""
+        steps, losses = self.steps_and_losses
+        return (steps[1:], losses[1:]) if steps and steps[0] == 0 else (steps, losses)
+
+    def summed(self) -> Summary:
+        """The curve in a few numbers."""
+        steps, losses = self.steps_and_losses
+        trained = losses[1:] if steps and steps[0] == 0 else losses
+        return Summary(
+            len(losses),
+            steps[-1] if steps else 0,
+            math.fsum([m.cost_s for m in self.measurements]),
+            min(filter(math.isfinite, trained), default=math.inf),
+            not all(map(math.isfinite, losses)),
+            len(trained),
+            trained[-1] if trained else math.nan,
+        )
 
     @property
     def trained(self) -> tuple[Measurement, ...]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
+from ayar.ledger.ahead import ReadAhead, Reader
 from ayar.ledger.rows import Rows, StoredCurve, as_values, summary
 from ayar.records import Measurement, Trial
 from ayar.seeds import Purpose
@@ -85,13 +86,14 @@ class Pages:
         seen: How far the ledger has been read.
     """
 
-    def __init__(self, shelf: Shelf, load: Loader) -> None:
+    def __init__(self, shelf: Shelf, load: Loader, read_losses: Reader) -> None:
         self._shelf = shelf
         self.claims: dict[int, Claim] = {}
         self.own: set[int] = set()
         self.lost: set[int] = set()
         self.seen = Seen()
         self._load = load
+        self._load_losses = ReadAhead(read_losses)
         self._latest: dict[int, Claim] = {}  # by trial, also of moves that are over
         self._closed: set[int] = set()  # moves
 
@@ -139,7 +141,8 @@ class Pages:
         ended, error = (trial.ended, trial.error) if move is None else (False, None)
         curve = trial.curve
         if last is not None and last.points is not None and last.points != len(curve):
-            curve = StoredCurve(summary(last), partial(self._load, trial.id, last.stop_step))
+            where = (trial.id, last.stop_step)
+            curve = StoredCurve(summary(last), partial(self._load, *where), partial(self._load_losses, *where))
         if ending is not None:
             self._let_go(trial.id)
             ended, error = ending.ended, ending.error

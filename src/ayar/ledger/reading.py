@@ -28,6 +28,12 @@ _LATER = (
     .where(measurements.c.step > bindparam("after"), measurements.c.step <= bindparam("until"))
     .order_by(measurements.c.step)
 )
+_LOSSES = (
+    select(measurements.c.trial, measurements.c.step, measurements.c.loss)
+    .filter_by(**_OF_STUDY)
+    .where(measurements.c.trial >= bindparam("first"), measurements.c.trial <= bindparam("last"))
+    .order_by(measurements.c.trial, measurements.c.step)
+)
 _NO_END = 2**62  # a step that no training reaches
 
 
@@ -41,7 +47,7 @@ _ENDINGS = _of(
     endings,
     endings.c.id,
     *("trial", "id", "move", "stop_step", "ended", "error", "waste_s"),
-    *("points", "cost_s", "least_loss", "diverged"),
+    *("points", "cost_s", "least_loss", "diverged", "readings", "last_loss"),
 )
 _NEW = tuple(
     (statement.where(key >= bindparam("first")))
@@ -90,6 +96,11 @@ def curve(
     """A trial's measurements beyond a step, up to another one."""
     key = {"study": study, "trial": trial, "after": after, "until": until}
     return rows.measurements(connection.execute(_LATER, key))
+
+
+def losses(connection: Connection, study: int, first: int, last: int) -> rows.Rows:
+    """``(trial, step, loss)`` of the trials from a first one to a last one; a loss of None is NaN."""
+    return connection.execute(_LOSSES, {"study": study, "first": first, "last": last}).all()
 
 
 def steps(connection: Connection, study: int, trial: int) -> set[int]:

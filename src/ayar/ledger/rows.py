@@ -5,63 +5,40 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any
 
 from ayar.errors import LedgerError
+from ayar.ledger.ahead import Losses
 from ayar.records import Curve, Measurement
+from ayar.summary import Summary
 
 Rows = Sequence[Any]
 """Rows of a table, as named tuples."""
 
 
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """A curve in a few numbers, as an ending keeps it.
-
-    Attributes:
-        points: How many measurements.
-        last_step: The last step measured; 0 before any.
-        cost_s: Seconds spent on all of them.
-        least_loss: The least finite loss after step 0; infinite without any.
-        diverged: Whether a loss is infinite or NaN.
-    """
-
-    points: int = 0
-    last_step: int = 0
-    cost_s: float = 0.0
-    least_loss: float = math.inf
-    diverged: bool = False
-
-    def extended(self, more: Iterable[tuple[int, float | None, float]]) -> Self:
-        """With later measurements: ``(step, loss, cost_s)``, a loss of None being NaN."""
-        later = list(more)
-        losses = [loss for step, loss, _ in later if step > 0 and loss is not None and math.isfinite(loss)]
-        return type(self)(
-            points=self.points + len(later),
-            last_step=max((step for step, _, _ in later), default=self.last_step),
-            cost_s=math.fsum((self.cost_s, *(cost_s for _, _, cost_s in later))),
-            least_loss=min([self.least_loss, *losses]),
-            diverged=self.diverged or any(loss is None or not math.isfinite(loss) for _, loss, _ in later),
-        )
-
-
 def summary(ending: Any) -> Summary:
     """What a row of endings says of the curve."""
     least_loss = math.inf if ending.least_loss is None else ending.least_loss
-    return Summary(ending.points, ending.stop_step, ending.cost_s, least_loss, bool(ending.diverged))
+    last_loss = math.nan if ending.last_loss is None else ending.last_loss
+    known = (ending.points, ending.stop_step, ending.cost_s, least_loss, bool(ending.diverged))
+    return Summary(*known, ending.readings, last_loss)
 
 
 class StoredCurve(Curve):
     """A curve that is read from the ledger when its measurements are asked for; what a summary says is known."""
 
-    __slots__ = ("_known", "_load", "_read")
+    __slots__ = ("_known", "_load", "_load_losses", "_losses", "_read")
     _known: Summary
     _load: Callable[[], tuple[Measurement, ...]]
+    _load_losses: Callable[[], Losses]
+    _losses: Losses | None
     _read: tuple[Measurement, ...] | None
 
-    def __init__(self, known: Summary, load: Callable[[], tuple[Measurement, ...]]) -> None:
-        for name, value in (("_known", known), ("_load", load), ("_read", None)):
+    def __init__(
+        self, known: Summary, load: Callable[[], tuple[Measurement, ...]], load_losses: Callable[[], Losses]
+    ) -> None:
+        given = {"_known": known, "_load": load, "_load_losses": load_losses, "_losses": None, "_read": None}
+        for name, value in given.items():
             object.__setattr__(self, name, value)
 
     @property
@@ -71,6 +48,18 @@ class StoredCurve(Curve):
             object.__setattr__(self, "_read", self._load())
         assert self._read is not None
         return self._read
+
+    @property
+    def steps_and_losses(self) -> Losses:
+        """Of all measurements, read at the first call without all else that was measured."""
+        if self._losses is None:
+            object.__setattr__(self, "_losses", self._load_losses())
+        assert self._losses is not None
+        return self._losses
+
+    def summed(self) -> Summary:
+        """The curve in a few numbers."""
+        return self._known if self._known.readings is not None else super().summed()
 
     def __len__(self) -> int:
         return self._known.points

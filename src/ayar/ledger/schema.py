@@ -139,6 +139,8 @@ endings = Table(
     Column("cost_s", Double),
     Column("least_loss", Double),  # NULL: none is finite
     Column("diverged", Boolean),
+    Column("readings", Integer),  # measurements after step 0; NULL: an older Ayar wrote it
+    Column("last_loss", Double),  # the latest of those; NULL: NaN, or none
     Index("endings_of_trial", "study", "trial"),
 )
 
@@ -192,7 +194,27 @@ def lineage(connection: Connection) -> None:
         connection.execute(text(f"ALTER TABLE trials ADD COLUMN {column}"))
 
 
-MIGRATIONS: tuple[Migration, ...] = (first_tables, leases_and_summaries, lineage)
+def last_losses(connection: Connection) -> None:
+    """Version 4: every ending says how many readings there are, and the last one."""
+    double = Double().compile(dialect=connection.dialect)
+    for column in ("readings INTEGER", f"last_loss {double}"):
+        connection.execute(text(f"ALTER TABLE endings ADD COLUMN {column}"))
+    connection.execute(text(_LAST_LOSSES))
+
+
+_LAST_LOSSES = """
+UPDATE endings SET
+    readings = points - (
+        SELECT count(*) FROM measurements m WHERE m.study = endings.study AND m.trial = endings.trial AND m.step = 0
+    ),
+    last_loss = (
+        SELECT m.loss FROM measurements m
+        WHERE m.study = endings.study AND m.trial = endings.trial AND m.step = endings.stop_step AND m.step > 0
+    )
+WHERE points IS NOT NULL"""
+
+
+MIGRATIONS: tuple[Migration, ...] = (first_tables, leases_and_summaries, lineage, last_losses)
 """Migration number n, counted from 1, makes version n of version n - 1."""
 
 

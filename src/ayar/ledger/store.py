@@ -311,7 +311,7 @@ class Ledger:
             NotInLedger: There is no such study.
         """
         found = Trials()
-        self.turn(study, Pages(found, partial(self.curve_until, study)))
+        self.turn(study, Pages(found, partial(self.curve_until, study), partial(self.losses, study)))
         return [*found.values()]
 
     def turn(self, study: int, pages: Pages, only: Skim | None = None) -> None:
@@ -349,11 +349,23 @@ class Ledger:
 
     def curve_until(self, study: int, trial: int, last_step: int) -> tuple[Measurement, ...]:
         """A trial's measurements up to a step, also after the ledger was closed: trials that were read outlive it."""
+        with self._afterwards() as connection:
+            return reading.curve(connection, study, trial, until=last_step)
+
+    def losses(self, study: int, first: int, last: int) -> Rows:
+        """``(trial, step, loss)`` of the trials from a first one to a last one; also after the ledger was closed."""
+        with self._afterwards() as connection, _no_collections():
+            return reading.losses(connection, study, first, last)
+
+    @contextmanager
+    def _afterwards(self) -> Iterator[Connection]:
+        """A reading transaction; where the ledger was closed, in another opening of it."""
         if not self._opening.closed or self._url is None:
             with self.reading() as connection:
-                return reading.curve(connection, study, trial, until=last_step)
-        with type(self).open(self._url, create=False) as again:
-            return again.curve_until(study, trial, last_step)
+                yield connection
+        else:
+            with type(self).open(self._url, create=False) as again, again.reading() as connection:
+                yield connection
 
     def version(self) -> int | None:
         """A number that changes when another opening of the ledger has written; None where nobody can tell."""

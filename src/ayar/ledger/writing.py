@@ -13,6 +13,7 @@ from ayar.ledger.pages import Claim
 from ayar.ledger.schema import endings, measurements, moves, now, trials
 from ayar.records import Configuration, Move
 from ayar.seeds import Purpose
+from ayar.summary import Summary
 
 # Statements are made once: SQLAlchemy finds each one's compiled form again by its identity.
 _ADD_TRIAL = insert(trials)
@@ -100,15 +101,17 @@ def end_move(
         "cost_s": curve.cost_s,
         "least_loss": curve.least_loss if math.isfinite(curve.least_loss) else None,
         "diverged": curve.diverged,
+        "readings": curve.readings,
+        "last_loss": None if math.isnan(curve.last_loss) else curve.last_loss,
     }
     connection.execute(_ADD_ENDING, row)
 
 
-def summary(connection: Connection, study: int, trial: int) -> rows.Summary:
+def summary(connection: Connection, study: int, trial: int) -> Summary:
     """The trial's curve in a few numbers: what its latest ending says, and what was measured since."""
     key = {"study": study, "trial": trial}
     last = connection.execute(_LATEST_ENDING, key).first()
-    known, after = rows.Summary(), -1
+    known, after = Summary(), -1
     if last is not None and last.points:
         known, after = rows.summary(last), last.stop_step
     return known.extended(connection.execute(_LATER_LOSSES, {**key, "after": after}).all())

@@ -51,12 +51,12 @@ class LeastBy:
 
     def __call__(self, trial: Trial) -> Any:
         """See ``Column``."""
-        trained = trial.curve.trained
-        if not trained:
+        steps, losses = trial.curve.trained_losses
+        if not steps:
             return np.nan
-        least = np.minimum.accumulate([m.loss for m in trained])
-        places = np.searchsorted([m.step for m in trained], self.steps, side="right") - 1
-        reached = (places >= 0) & (trial.ended | (np.array(self.steps) <= trained[-1].step))
+        least = np.minimum.accumulate(losses)
+        places = np.searchsorted(steps, self.steps, side="right") - 1
+        reached = (places >= 0) & (trial.ended | (np.array(self.steps) <= steps[-1]))
         return np.where(reached, least[places], np.nan)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -35,8 +36,8 @@ class BestBy:
 
     def __call__(self, trial: Trial) -> float:
         """See ``Column``."""
-        trained = [m for m in trial.curve.measurements if m.step > 0]
-        known = [m.loss for m in trained if m.step <= self.step] or [m.loss for m in trained[:1]]
+        steps, losses = trial.curve.trained_losses
+        known = losses[: max(1, bisect_right(steps, self.step))]
         return min((loss for loss in known if not math.isnan(loss)), default=math.inf)
 
 

@@ -7,7 +7,6 @@ from bisect import bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import islice
-from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -19,7 +18,6 @@ from ayar.search.history import FACTS, PURPOSES, STATES, column
 from ayar.search.quasirandom import QuasiRandom
 from ayar.seeds import Purpose
 
-_LOSS, _STEP = attrgetter("loss"), attrgetter("step")
 _PAUSED, _SEARCH = STATES.index(State.PAUSED), PURPOSES.index(Purpose.SEARCH)
 
 
@@ -139,18 +137,15 @@ class LossesAt:
 
     def __call__(self, trial: Trial) -> list[float]:
         """See ``Column``."""
-        measurements, rungs = trial.curve.measurements, self.rungs
-        curve = list(map(_LOSS, measurements))
-        last_step = measurements[-1].step if measurements else 0
-        broken = trial.error is not None or not all(map(math.isfinite, curve))
+        rungs, last_step = self.rungs, trial.curve.last_step
+        steps, losses = trial.curve.trained_losses
+        broken = trial.error is not None or trial.diverged
         running = not trial.ended and trial.target_step > last_step
         # A trial that broke, or ended by itself, gets no further: it stands on the rung that it was on the way to.
         height = bisect_right(rungs, last_step if running and not broken else max(last_step, trial.target_step))
         if broken:
             row = [math.inf] * height
         else:
-            trained = curve[1:] if measurements and measurements[0].step == 0 else curve
-            skipped = len(curve) - len(trained)
-            ends = [bisect_right(measurements, rung, key=_STEP) - skipped for rung in rungs[:height]]
-            row = [min(trained[:end], default=math.inf) for end in ends]
+            ends = [bisect_right(steps, rung) for rung in rungs[:height]]
+            row = [min(losses[:end], default=math.inf) for end in ends]
         return row + [math.nan] * (len(rungs) - height)

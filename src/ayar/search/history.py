@@ -64,24 +64,20 @@ class Facts:
 
     def __call__(self, trial: Trial) -> Any:
         """See ``Column``."""
-        measurements = trial.curve.measurements
-        untrained = bool(measurements) and measurements[0].step == 0
-        losses = [m.loss for m in measurements]
-        trained = losses[1:] if untrained else losses
-        broken = trial.error is not None or not all(map(math.isfinite, losses))
-        last_step = trial.curve.last_step
+        known = trial.curve.summed()
+        broken = trial.error is not None or known.diverged
         return (
             trial.id,
             _NUMBER_OF_PURPOSE[trial.purpose],
-            STATES.index(_state(trial, broken, last_step)),
+            STATES.index(_state(trial, broken, known.last_step)),
             trial.purpose in SEARCH_DATA,
-            last_step,
+            known.last_step,
             trial.target_step,
             trial.fork_step,
-            len(trained),
-            math.inf if broken else min(trained, default=math.inf),
-            trained[-1] if trained else math.nan,
-            trial.cost_s,
+            known.readings,
+            math.inf if broken else known.least_loss,
+            known.last_loss,
+            known.cost_s + trial.waste_s,
         )
 
 

@@ -187,13 +187,13 @@ class ReadingAt:
 
     def __call__(self, trial: Trial) -> list[float]:
         """See ``Column``."""
-        measurements, begun = trial.curve.trained, bisect_right(self.steps, trial.fork_step)
+        (measured, losses), begun = trial.curve.trained_losses, bisect_right(self.steps, trial.fork_step)
         broken = trial.error is not None or trial.diverged
         height = bisect_right(self.steps, max(trial.stands_at, trial.target_step) if broken else trial.stands_at)
         row = [math.nan] * len(self.steps)
         for level in range(begun, height):
-            before = bisect_right(measurements, self.steps[level], key=lambda m: m.step)
-            row[level] = math.inf if broken else (measurements[before - 1].loss if before else math.nan)
+            before = bisect_right(measured, self.steps[level])
+            row[level] = math.inf if broken else (losses[before - 1] if before else math.nan)
         return row
 
 
