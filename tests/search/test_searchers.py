@@ -20,7 +20,7 @@ def started(history):
 
 
 def test_the_names_of_the_searchers():
-    names = "auto bayesian cmaes grid halving hyperband pareto quasirandom racer random tpe"
+    names = "auto bayesian cmaes grid halving hyperband pareto population quasirandom racer random tpe"
 
     assert " ".join(sorted(SEARCHERS)) == names
 
