@@ -184,6 +184,14 @@ def test_a_killed_lane_goes_on_from_its_latest_periodic_checkpoint(classes, tmp_
     assert_equal(list(recipe.train(config, 3, tmp_path, 4)), list(recipe.train(config, 3))[5:], rel=1e-12)
 
 
+def test_large_lanes_are_updated_one_by_one_and_train_as_each_trains_alone(classes, monkeypatch):
+    monkeypatch.setattr("ayar.nets.optimizers.LARGE", 0)
+    recipe = replace(deep_net(classes), dtype=torch.float64)
+    trials = [({**BASE, **optimizer}, seed) for seed, optimizer in enumerate(OPTIMIZERS)]
+    for curve, (config, seed) in zip(trained_in_lanes(recipe.lanes(7), trials), trials, strict=True):
+        assert_equal(curve, list(recipe.train(config, seed)), rel=1e-10)
+
+
 def test_lanes_come_and_go_while_others_train_on(classes, tmp_path):
     """Loading, early unloading and silent retraining leave every curve what it is alone."""
     recipe = replace(deep_net(classes), dtype=torch.float64)
