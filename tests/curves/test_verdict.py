@@ -276,6 +276,13 @@ def test_a_loss_that_hardly_moves_is_too_slow_whichever_way_it_trembles():
     assert "too slow" not in names(curve(still), horizon=1000)
 
 
+def test_a_loss_that_became_infinite_from_a_start_where_none_can_be_points_to_the_pipeline_first():
+    huge = curve([5000.0, 1e9, math.inf])
+
+    assert names(huge) == ["diverging"]
+    assert names(huge, siblings=[curve(HEALTHY)]) == ["broken pipeline", "diverging"]
+
+
 SWINGS = 0.02 * np.sin(STEPS)
 
 

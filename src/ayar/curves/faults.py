@@ -43,7 +43,7 @@ DEAD_UNITS = "dead_units"
 
 def broken_pipeline(r: Reading) -> Verdict | None:
     """Such a curve says nothing about hyperparameters: what it stands on has to be mended first."""
-    return _same_rows(r) or _does_not_move(r) or _odd_start(r) or _too_easy(r)
+    return _same_rows(r) or _does_not_move(r) or odd_start(r) or _too_easy(r)
 
 
 def _too_easy(r: Reading) -> Verdict | None:
@@ -91,20 +91,20 @@ def _does_not_move(r: Reading) -> Verdict | None:
     )
 
 
-def _odd_start(r: Reading) -> Verdict | None:
+def odd_start(r: Reading) -> Verdict | None:
     """An untrained net that gives each of C classes the same chance has a cross-entropy of ln C.
 
     Where that is unknown, another run of the study says what an untrained net's loss is.
     """
-    if r.metric == "loss" or not len(r.line.steps) or r.line.steps[0] != 0:
+    if r.metric == "loss" or not len(r.line.steps) or r.line.steps[0] != 0 or not math.isfinite(r.line.values[0]):
         return None
     if r.n_classes is not None and r.n_classes >= 2:
         reference, other = math.log(r.n_classes), "guessing"
-    elif r.n_classes is None and r.rival is not None and r.rival.values.min() >= 0 and r.rival.steps[0] == 0:
-        reference, other = float(r.rival.values[0]), "the untrained net of another run"
+    elif r.n_classes is None:
+        reference, other = r.start, "the untrained nets of other runs"
     else:
         return None
-    if reference <= 0:
+    if not reference > 0 or r.line.values[0] < 0:
         return None
     t, start = r.thresholds, float(r.line.values[0]) / reference
     low, high = (t.start_low, t.start_high) if r.n_classes else (1 / t.start_other, t.start_other)

@@ -62,6 +62,7 @@ class Reading:
         rival: The same metric of the sibling whose loss is least at this curve's last step; None without one.
         onward: What the best run that went on gained after this curve's last step, as a share of its fall.
         behind: How much further the loss itself of that sibling had fallen by then, as a share of its fall.
+        start: The loss of the untrained net by the same metric, the median of the siblings'; NaN without any.
         thresholds: What the rules compare signals with.
     """
 
@@ -77,6 +78,7 @@ class Reading:
     rival: Line | None
     behind: float = 0.0
     onward: float = 0.0
+    start: float = math.nan
     thresholds: Thresholds = FITTED
 
     @property
@@ -143,6 +145,7 @@ def read(
         rival=rival if rival.is_readable else None,
         behind=_behind(curve, best, last),
         onward=_onward(best, last),
+        start=_start(siblings, metric),
         thresholds=thresholds,
     )
 
@@ -156,6 +159,13 @@ def _columns(curve: Curve) -> dict[str, tuple[np.ndarray, np.ndarray]]:
         known = np.array([value is not None for value in values]) if None in values else slice(None)
         columns[name] = steps[known], np.array([value for value in values if value is not None], dtype=float)
     return columns
+
+
+def _start(siblings: Sequence[Curve], metric: str) -> float:
+    """The middle loss of untrained nets."""
+    first = [sibling.measurements[0] for sibling in siblings if len(sibling) and sibling.measurements[0].step == 0]
+    starts = sorted(m.loss if metric == "loss" else m.metrics.get(metric, math.nan) for m in first)
+    return starts[len(starts) // 2] if starts and all(map(math.isfinite, starts)) else math.nan
 
 
 def _end(curve: Curve, metric: str, last_step: int) -> float:

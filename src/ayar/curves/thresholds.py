@@ -66,7 +66,7 @@ class Thresholds:
     rise_settled: float = 1.0
     swings: float = 6.0
     swings_settled: float = 14.0
-    calm: float = 0.02
+    calm: float = 0.05
     calm_enough: float = 0.1
     lost: float = 0.05
     still: float = 0.35
@@ -97,7 +97,7 @@ class Thresholds:
     valid_rise: float = 0.1
     noise: float = 0.035
     start_low: float = 0.5
-    start_high: float = 2.5
+    start_high: float = 3.0
     start_even: float = 1e-3
     grown: float = 0.6
     dead: float = 0.4
