@@ -1,93 +1,199 @@
 """What it brings that a search listens to the curve doctor; writes ``results/doctor_in_search.json``.
 
-    python benchmarks/doctor_in_search.py [SEEDS] [--recorded FOLDER]
+    python benchmarks/doctor_in_search.py table CACHE [--only WORKLOAD ...]
+    python benchmarks/doctor_in_search.py search CACHE [--seeds N] [--seconds S] [--recorded FOLDER]
 
-Real trainings of dense nets on four of scikit-learn's tables, in a space whose learning rates are as wide as those of
-a user who knows nothing. Each arm (off, stop, advise, listen) searches with the same seeds and the same number of
-epochs, so seeds are pairs; the best validation loss after a third and after all of them is what counts. ``--recorded``
-adds how often early stopping was right on recorded trainings of other people: folders of ``curves.load`` files.
+``table`` trains every configuration of a grid once for small nets of ``benchmarks/doctor``, in learning rates as wide
+as those of a user who knows nothing; a few minutes for each workload. ``search`` replays searches on those real curves:
+each arm (off, stop, advise, listen) searches with the same seeds and as many steps, so seeds are pairs. The regret of
+what each recommends is what counts: its validation loss above the best of the grid, as a share of what that gains on an
+untrained net. ``--recorded`` adds how often early stopping was right on recorded trainings of other people: folders of
+``curves.load`` files. A search that was cut short by ``--seconds`` goes on with the next call.
 """
 
 from __future__ import annotations
 
 import argparse
 import importlib.util
+import itertools
 import json
 import math
 import platform
 import sys
-from collections import Counter, defaultdict
+import time
+from collections import Counter
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
-import ayar
+sys.path.insert(0, str(Path(__file__).with_name("doctor")))
+
+from configs import RATES, Config
+from make import final, read, save
+
 from ayar.curves.stopping import diverges
-from ayar.records import Curve, Measurement
+from ayar.records import Configuration, Curve, Measurement, Move, Trial
+from ayar.search import Auto, Random
+from ayar.search.advised import Doctor
+from ayar.search.base import Problem, Proposal, Recommender, Searcher
+from ayar.search.history import FACTS, History, column
+from ayar.seeds import Purpose, trial_seed
+from ayar.space import Choice, Space
 
-TASKS = ("wine", "breast_cancer", "iris", "diabetes")
-SEARCHERS = ("auto", "random")
+WORKLOADS = ("rings", "friedman", "breast cancer", "correlated teacher")
+SEARCHERS: dict[str, Searcher] = {"auto": Auto(), "random": Random()}
 ARMS = ("off", "stop", "advise", "listen")
-HORIZON = 40
-BUDGETS = (200, 600)  # epochs: 5 and 15 whole trainings
-FLOOR = 0.01  # added to losses before they are compared: below it, one as good as another
+BUDGETS = (3, 6, 12)
+"""In whole trainings."""
 
-SPACE = ayar.Space(
-    learning_rate=ayar.Float(1e-5, 30.0, log=True),
-    optimizer=ayar.Choice("sgd", "momentum", "adam"),
-    hidden_layers=ayar.Int(1, 3),
-    hidden_units=ayar.PerLayer(ayar.Int(8, 128, log=True), layers="hidden_layers"),
-    activation=ayar.Choice("relu", "tanh"),
-    batch_size=ayar.Choice(16, 32, 64, 128, ordered=True),
-    weight_decay=ayar.Float(1e-6, 1e-1, log=True),
-    dropout=ayar.Float(0.0, 0.6),
-    iterations=HORIZON,
+RESULT = Path(__file__).with_name("results") / "doctor_in_search.json"
+
+SPACE = Space(
+    learning_rate=Choice(*RATES, ordered=True),
+    optimizer=Choice("sgd", "adam"),
+    schedule=Choice("constant", "cosine"),
+    batch_size=Choice(8, 32, 128, ordered=True),
+    hidden_units=Choice(16, 32, 64, ordered=True),
+    dropout=Choice(0.0, 0.2, 0.6, ordered=True),
 )
 
 
-def searched(task: str, searcher: str, arm: str, seed: int) -> dict[str, Any]:
-    """One search: the best loss at each budget, and what the doctor did."""
-    recipe = ayar.deep_net(ayar.load_task(task, seed=seed).data)
-    study = ayar.Study(space=SPACE, minimize="valid_loss", searcher=searcher, seed=seed)
-    best = []
-    for steps in BUDGETS:
-        study.tune(recipe, steps=steps, workers=0, confirm=0, lanes="off", doctor=arm, progress=False)
-        best.append(study.recommend().loss)
-    stopped = [t for t in study.trials() if t.ended and not t.diverged and t.curve.last_step < HORIZON]
-    return {"best": best, "trials": len(study.trials()), "stopped": len(stopped)}
+def every_configuration() -> list[Configuration]:
+    """The grid that is trained: all of the space."""
+    return [
+        dict(zip(SPACE, values, strict=True)) for values in itertools.product(*(SPACE[name].choices for name in SPACE))
+    ]
+
+
+def train_table(name: str, cache: Path) -> None:
+    """Train the grid of one workload."""
+    import torch
+    from lanes import groups, train
+    from workloads import load
+
+    torch.set_num_threads(1)
+    torch.set_flush_denormal(True)
+    work, start = load(name, None), time.perf_counter()
+    wanted = [(Config(**config), 1) for config in every_configuration()]
+    book = {}
+    for chunk in groups(wanted):
+        book.update(zip(chunk, train(work, chunk), strict=True))
+    save(book, cache / f"grid {name}.npz")
+    print(f"{name}: {len(book)} runs in {time.perf_counter() - start:.0f} s", flush=True)
+
+
+@dataclass(frozen=True)
+class Table:
+    """Every configuration's curve, and its regret at the end."""
+
+    curves: dict[tuple[Any, ...], Curve]
+    regrets: dict[tuple[Any, ...], float]
+    horizon: int
+
+    @staticmethod
+    def of(path: Path) -> Table:
+        """Read one; steps are numbered from 0, the untrained net, on."""
+        book = {key: curves for (c, _), curves in read(path).items() for key in [tuple(getattr(c, n) for n in SPACE)]}
+        ends = {key: final(curves) for key, curves in book.items()}
+        best, start = min(ends.values()), float(np.median([c["valid_loss"][0] for c in book.values()]))
+        return Table(
+            {key: _curve(curves) for key, curves in book.items()},
+            {key: (end - best) / (start - best) for key, end in ends.items()},
+            max(len(curves["steps"]) for curves in book.values()) - 1,
+        )
+
+
+def _curve(curves: dict[str, np.ndarray]) -> Curve:
+    """As a training would report it; nothing after a loss that is no number."""
+    measured: list[Measurement] = []
+    for step, (probe, valid) in enumerate(zip(curves["train_probe"], curves["valid_loss"], strict=True)):
+        measured.append(
+            Measurement(step, float(valid), metrics={"train_probe": float(probe), "valid_loss": float(valid)})
+        )
+        if not (math.isfinite(probe) and math.isfinite(valid)):
+            break
+    return Curve(tuple(measured))
+
+
+def searched(table: Table, searcher: Searcher, doctor: Doctor, seed: int) -> dict[str, Any]:
+    """One search: the regret at each budget, and what was stopped."""
+    problem, history = Problem(SPACE, table.horizon, seed), History()
+    arm, spent, regrets, stopped = doctor.beside(searcher), 0, [], 0
+    while len(regrets) < len(BUDGETS):
+        (proposal, *_) = arm.propose(problem, history, 1)
+        trial, told = _advanced(problem, history, proposal, table, stops=doctor.stops)
+        while len(regrets) < len(BUDGETS) and spent + told["steps"] > BUDGETS[len(regrets)] * table.horizon:
+            regrets.append(_regret(problem, history, searcher, table))
+        spent += told["steps"]
+        stopped += told["saved"]
+        history.put(trial)
+    return {"regrets": regrets, "trials": len(history), "steps that stopping saved": stopped}
+
+
+def _advanced(
+    problem: Problem, history: History, proposal: Proposal, table: Table, *, stops: bool
+) -> tuple[Trial, dict[str, int]]:
+    """The trial after its slice; the steps that it took, and those that an early end saved it."""
+    number = len(history) if proposal.trial is None else proposal.trial
+    fresh = Trial(number, proposal.config, trial_seed(problem.seed, Purpose.SEARCH, number))
+    trial = fresh if proposal.trial is None else history[number]
+    move = Move(number, trial.config, trial.seed, trial.curve.last_step, proposal.stop_step)
+    whole = table.curves[tuple(trial.config[name] for name in SPACE)]
+    curve, saved = trial.curve, 0
+    for measurement in whole.measurements[len(curve) : move.stop_step + 1]:
+        curve = curve.extended([measurement])
+        if stops and diverges(curve, problem.horizon):
+            saved = move.stop_step - measurement.step
+            break
+    ended = saved > 0 or curve.last_step == whole.last_step
+    taken = max(curve.last_step - max(move.start_step, 0), 1)
+    return replace(trial, curve=curve, target_step=curve.last_step, ended=ended), {"steps": taken, "saved": saved}
+
+
+def _regret(problem: Problem, history: History, searcher: Searcher, table: Table) -> float:
+    """Of what is recommended; 1 before there is any trial."""
+    if not len(history):
+        return 1.0
+    trial = searcher.recommend(problem, history) if isinstance(searcher, Recommender) else None
+    trial = trial or history[int(column(history, FACTS)["loss"].argmin())]
+    return table.regrets[tuple(trial.config[name] for name in SPACE)]
 
 
 def compared(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    """By searcher and arm: how the best loss stands to that of ``off``, in pairs of the same task and seed."""
+    """By searcher, arm and budget: the mean regret, and its difference from that of ``off`` in pairs."""
     found: dict[str, Any] = {}
     for searcher in SEARCHERS:
-        for arm in ARMS[1:]:
-            ratios = defaultdict(list)
-            for task in TASKS:
-                at = {(r["arm"], r["seed"]): r for r in rows if (r["task"], r["searcher"]) == (task, searcher)}
-                for (kind, seed), row in at.items():
-                    if kind == arm and ("off", seed) in at:
-                        for budget, ours, theirs in zip(BUDGETS, row["best"], at["off", seed]["best"], strict=True):
-                            ratios[budget].append(math.log((ours + FLOOR) / (theirs + FLOOR)))
-            found[f"{searcher}, {arm}"] = {f"{budget} epochs": _summary(logs) for budget, logs in ratios.items()}
+        known = {(r["workload"], r["seed"], r["arm"]): r for r in rows if r["searcher"] == searcher}
+        whole = sorted({(w, s) for w, s, _ in known if all((w, s, arm) in known for arm in ARMS)})
+        for arm in ARMS:
+            ours, theirs = (np.array([known[(*pair, a)]["regrets"] for pair in whole]) for a in (arm, "off"))
+            saved = sum(known[(*pair, arm)]["steps that stopping saved"] for pair in whole)
+            found[f"{searcher}, {arm}"] = {
+                "pairs": len(whole),
+                "trials of a search": round(float(np.mean([known[(*pair, arm)]["trials"] for pair in whole])), 1),
+                "steps saved": saved,
+                **{
+                    f"{budget} trainings": _summary(ours[:, place], theirs[:, place])
+                    for place, budget in enumerate(BUDGETS)
+                },
+            }
     return found
 
 
-def _summary(logs: list[float]) -> dict[str, Any]:
-    """Geometric mean of the ratios with a 95 % bootstrap interval; how often lower, equal and higher."""
-    values, rng = np.array(logs), np.random.default_rng(0)
-    means = values[rng.integers(len(values), size=(4000, len(values)))].mean(axis=1)
-    low, high = np.exp(np.quantile(means, [0.025, 0.975]))
-    signs = Counter(np.sign(np.where(np.abs(values) < 1e-9, 0, values)).tolist())
+def _summary(ours: np.ndarray, theirs: np.ndarray) -> dict[str, Any]:
+    """Mean regret; its difference from ``theirs`` with a 95 % bootstrap interval; how often lower, equal and higher."""
+    gaps, rng = ours - theirs, np.random.default_rng(0)
+    means = gaps[rng.integers(len(gaps), size=(4000, len(gaps)))].mean(axis=1)
+    signs = Counter(np.sign(np.where(np.abs(gaps) < 1e-9, 0, gaps)).tolist())
     return {
-        "(loss + 0.01) over that of off": round(float(np.exp(values.mean())), 4),
-        "95 % interval": [round(float(low), 4), round(float(high), 4)],
+        "mean regret": round(float(ours.mean()), 4),
+        "less off's": round(float(gaps.mean()), 4),
+        "95 % interval": [round(float(x), 4) for x in np.quantile(means, [0.025, 0.975])],
         "lower, equal, higher": [signs[-1.0], signs[0.0], signs[1.0]],
-        "pairs": len(values),
     }
 
 
@@ -136,35 +242,48 @@ def _recorded_runs(folder: Path) -> Iterator[tuple[np.ndarray, np.ndarray, np.nd
             yield train, objective, objective.min(axis=1)
 
 
-def main() -> None:
+def search_all(cache: Path, seeds: int, seconds: float, folder: Path | None) -> None:
     """Search with every arm, and write the result after each seed."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("seeds", nargs="?", type=int, default=10)
+    known: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
+    result: dict[str, Any] = {"recorded trainings": recorded(folder) if folder else known.get("recorded trainings", {})}
+    rows: list[dict[str, Any]] = known.get("runs", [])
+    there = {(r["workload"], r["searcher"], r["arm"], r["seed"]) for r in rows}
+    tables = {name: Table.of(cache / f"grid {name}.npz") for name in WORKLOADS if (cache / f"grid {name}.npz").exists()}
+    start = time.perf_counter()
+    for seed, (name, table), searcher in itertools.product(range(seeds), tables.items(), SEARCHERS):
+        if time.perf_counter() - start > seconds:
+            break
+        for arm in ARMS:
+            if (name, searcher, arm, seed) not in there:
+                key = {"workload": name, "searcher": searcher, "arm": arm, "seed": seed}
+                rows.append(key | searched(table, SEARCHERS[searcher], Doctor(arm), seed))
+    result |= {
+        "what": __doc__.strip().splitlines()[0],
+        "configurations": len(every_configuration()),
+        "compared": compared(rows),
+        "versions": {name: version(name) for name in ("ayar", "torch", "numpy", "scikit-learn")},
+        "machine": f"{platform.system()} {platform.machine()}, 1 thread",
+        "runs": rows,
+    }
+    RESULT.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def main() -> None:
+    """Do what was asked."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("what", choices=("table", "search"))
+    parser.add_argument("cache", type=Path, help="folder for the grids")
+    parser.add_argument("--only", nargs="+", default=list(WORKLOADS), metavar="WORKLOAD")
+    parser.add_argument("--seeds", type=int, default=20)
+    parser.add_argument("--seconds", type=float, default=math.inf)
     parser.add_argument("--recorded", type=Path)
-    args = parser.parse_args()
-    torch.set_num_threads(1)
-    result: dict[str, Any] = {"recorded trainings": recorded(args.recorded)} if args.recorded else {}
-    rows: list[dict[str, Any]] = []
-    path = Path(__file__).with_name("results") / "doctor_in_search.json"
-    path.write_text(json.dumps(result, indent=1) + "\n")
-    for seed in range(args.seeds):
-        for task in TASKS:
-            for searcher in SEARCHERS:
-                rows += [
-                    {"task": task, "searcher": searcher, "arm": arm, "seed": seed} | searched(task, searcher, arm, seed)
-                    for arm in ARMS
-                ]
-            print(f"seed {seed}, {task}: done", file=sys.stderr, flush=True)
-        result |= {
-            "epochs": BUDGETS,
-            "seeds": seed + 1,
-            "tasks": TASKS,
-            "compared": compared(rows),
-            "versions": {name: version(name) for name in ("ayar", "torch", "numpy", "scikit-learn")},
-            "machine": f"{platform.system()} {platform.machine()}, 1 thread",
-            "runs": rows,
-        }
-        path.write_text(json.dumps(result, indent=1) + "\n")
+    asked = parser.parse_args()
+    if asked.what == "table":
+        for name in asked.only:
+            if not (asked.cache / f"grid {name}.npz").exists():
+                train_table(name, asked.cache)
+    else:
+        search_all(asked.cache, asked.seeds, asked.seconds, asked.recorded)
 
 
 if __name__ == "__main__":
