@@ -102,8 +102,8 @@ def judge(reading: Reading) -> tuple[Verdict, ...]:
     curve = reading.curve
     bad = next((m.step for m in curve if not math.isfinite(m.loss)), reading.signals.nonfinite_step)
     if bad is not None:
-        found = (faults.odd_start(reading), falling.blown_up(curve, bad), faults.exploding(reading))
-        return tuple(verdict for verdict in found if verdict is not None)
+        told = (faults.odd_start(reading), falling.blown_up(curve, bad), faults.exploding(reading))
+        return tuple(verdict for verdict in told if verdict is not None)
     if reading.signals.points < MIN_POINTS:
         return (falling.diverging(reading) or falling.no_clear_fault(reading),)
     found, remarks = ([v for rule in rules if (v := rule(reading))] for rules in (RULES, REMARKS))
