@@ -12,7 +12,7 @@ from tables import Replay, Table, load
 from ayar.search import Problem
 from ayar.search.base import Source
 from ayar.search.evidence import telling
-from ayar.space import PerLayer, Space
+from ayar.space import Choice, Space
 
 _KEPT = 128  # trials of an earlier study: as many as Ayar keeps
 _BAD = 0.95  # the wrong guess has this rank among the configurations, 1 the worst
@@ -37,8 +37,11 @@ def with_a_wrong_guess(replay: Replay) -> Problem:
     entries: dict[str, Any] = {}
     for name in space.names:
         entry: Any = space[name]
-        known = name in bad and not isinstance(entry, PerLayer)
-        entries[name] = replace(entry, guess=bad[name], confidence="strong") if known else entry
+        belief = {"guess": bad.get(name), "confidence": "strong"} if name in bad else {}
+        if isinstance(entry, Choice):
+            entries[name] = Choice(*entry.choices, ordered=entry.ordered, when=entry.when, **belief)
+        else:
+            entries[name] = replace(entry, **belief)
     return replace(problem, space=Space(candidates=list(space.candidates or ()), **entries))
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from ayar.records import Curve, Measurement, Trial
 from ayar.search import Bayesian, Problem, QuasiRandom
-from ayar.search.sources import Memory, from_dict, source_of, to_dict
+from ayar.search.sources import Memory, fitted, from_dict, source_of, to_dict
 from ayar.space import Choice, Float, Space
 
 SPACE = Space(**{name: Float(1e-5, 1.0, log=True) for name in "abcde"})
@@ -86,3 +86,43 @@ def test_trust_is_how_well_it_puts_the_trials_in_order(sign, low, high):
     points = np.array([SPACE.encode(config) for config in configs])
 
     assert low <= memory.trust(points, np.array([sign * loss(config) for config in configs])) <= high
+
+
+def test_of_several_studies_those_count_that_put_the_trials_in_the_right_order():
+    """One is right, one says the opposite, one is about something else."""
+    configs = [p.config for p in QuasiRandom().propose(Problem(SPACE, 1, 5), [], 20)]
+    points = np.array([SPACE.encode(config) for config in configs])
+    losses = np.array([loss(config) for config in configs])
+    luck = np.random.default_rng(0)
+    other = source_of("other", [trial(i, config, luck.random()) for i, config in enumerate(configs)])
+    sources = (earlier(sign=-1.0), earlier(), other)
+
+    def order(memory):
+        return np.corrcoef(memory.expects(points).argsort().argsort(), losses.argsort().argsort())[0, 1]
+
+    assert order(Memory.of(SPACE, sources)) < 0.5
+    weighed = Memory.of(SPACE, sources, points[:10], losses[:10])
+    assert order(weighed) > 0.9
+    assert weighed.trust(points[:10], losses[:10]) > 0.5
+
+
+def test_a_study_that_shares_one_hyperparameter_speaks_about_that_one_alone():
+    """Wherever the others lie, its opinion of ``a`` is the same."""
+    narrow = Space(a=Float(1e-5, 1.0, log=True))
+    configs = [p.config for p in QuasiRandom().propose(Problem(narrow, 1, 3), [], 20)]
+    source = source_of("narrow", [trial(i, c, (np.log10(c["a"]) + 4) ** 2) for i, c in enumerate(configs)])
+    memory = Memory.of(SPACE, (source,))
+
+    points = np.random.default_rng(0).random((50, 5))
+    points[:, SPACE.names.index("a")] = 0.2
+    assert np.ptp(memory.expects(points)) < 1e-9
+    assert memory.expects(points)[0] < memory.expects(points + 0.6)[0]
+
+
+def test_a_configuration_that_does_not_fit_becomes_the_nearest_that_does():
+    small = Space(a=Float(0.1, 0.2), kind=Choice("x", "y"))
+    listed = Space(candidates=[{"a": 0.1}, {"a": 0.5}, {"a": 0.9}], a=Float(0.0, 1.0))
+
+    assert fitted(small, {"a": 0.9, "kind": "y", "b": 3}) == {"a": 0.2, "kind": "y"}
+    assert fitted(listed, {"a": 0.55}) == {"a": 0.5}
+    assert fitted(small, {"kind": "z"}) is None

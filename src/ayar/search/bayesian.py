@@ -78,8 +78,8 @@ def first_points(
 ) -> list[Proposal]:
     """The base's points; every other one where a person or an earlier study says that it is good."""
     even, first, space = base.propose(problem, history, n), searched(history), problem.space
-    belief, memory = Belief.of(space), Memory.of(space, problem.sources)
     known = evidence.points[evidence.told], evidence.judged
+    belief, memory = Belief.of(space), Memory.of(space, problem.sources, *known)
     trusted = memory is not None and memory.trust(*known) > _TRUSTED
     believed = belief is not None and belief.weight(*known) > 0
 
@@ -150,7 +150,8 @@ class Model:
     def of(cls, problem: Problem, evidence: Evidence, history: Sequence[Trial], *, informed: bool = True) -> Model:
         """The model of the evidence in a history; ``informed`` by what was known before it, where anything was."""
         space, told, embedding = problem.space, evidence.told, Embedding.of(problem.space)
-        remembered = Memory.of(space, problem.sources) if informed else None
+        known = evidence.points[told], evidence.judged
+        remembered = Memory.of(space, problem.sources, *known) if informed else None
         trust = 0.0 if remembered is None else remembered.trust(evidence.points[told], evidence.judged)
         memory = None if remembered is None or trust == 0 else (remembered, trust)
 

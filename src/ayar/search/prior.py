@@ -98,7 +98,7 @@ class Belief:
         return _STRENGTH / max(len(losses), 1) * borne_out(-self.logs(points), losses)
 
 
-def borne_out(expected: np.ndarray, losses: np.ndarray) -> float:
+def borne_out(expected: np.ndarray, losses: np.ndarray, among: int = 1) -> float:
     """How far these trials bear out what was expected of them, from 0, not at all, to 1.
 
     It is the rank correlation of the two, less what chance alone often makes of it. Before there is anything to compare
@@ -107,6 +107,7 @@ def borne_out(expected: np.ndarray, losses: np.ndarray) -> float:
     Args:
         expected: Less for what was expected to be better, shape ``(n,)``.
         losses: What came of it, infinite for the worst.
+        among: Of how many expectations this is one: of many, some agree by chance.
     """
     from scipy.stats import spearmanr
 
@@ -115,7 +116,8 @@ def borne_out(expected: np.ndarray, losses: np.ndarray) -> float:
     found = 0.0
     if trials > 1 and np.ptp(expected) > 0 and losses.min() < losses.max():
         found = float(spearmanr(expected, np.nan_to_num(losses, posinf=1e300)).statistic)
-    followed = (start * counts + found * trials) / (counts + trials) - _DOUBT / math.sqrt(max(trials, 1))
+    doubt = _DOUBT * (1 + math.log(among) / 2) / math.sqrt(max(trials, 1))
+    followed = (start * counts + found * trials) / (counts + trials) - doubt
     return start if trials < 2 else min(max(followed, 0.0), 1.0)
 
 

@@ -149,7 +149,7 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, Iterable[C
     space, outlook, last = board.problem.space, board.outlook, len(board.steps) - 1
     leaders = np.argsort(outlook.mean, kind="stable")[:5]
     points, belief = pool(space, board.points[leaders], _POOL, rng), Belief.of(space)
-    memory = Memory.of(space, board.problem.sources)
+    memory = Memory.of(space, board.problem.sources, board.points, outlook.mean)
     if belief is not None and space.candidates is None:
         points = np.concatenate([points, belief.draw(_POOL // 4, rng)])
     if memory is not None:

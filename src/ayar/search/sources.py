@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -84,15 +84,36 @@ class Memory:
 
     portfolio: tuple[Configuration, ...]
     _earlier: tuple[_Earlier, ...]
+    _weights: np.ndarray | None = None
 
     @classmethod
-    def of(cls, space: Space, sources: Sequence[Source]) -> Memory | None:
-        """The memory that sources make; None where they have too few trials that fit in the space."""
-        return _memory(_Same(space), tuple(sources)) if sources else None
+    def of(
+        cls,
+        space: Space,
+        sources: Sequence[Source],
+        points: np.ndarray | None = None,
+        losses: np.ndarray | None = None,
+    ) -> Memory | None:
+        """The memory that sources make; None where they have too few trials that fit in the space.
+
+        With trials, at ``points`` of the unit cube with their ``losses``, each source counts as far as they bear it
+        out, as in ranking-weighted ensembles (Feurer et al., 2018, arXiv:1802.02219); otherwise all count alike.
+        """
+        memory = _memory(_Same(space), tuple(sources)) if sources else None
+        return memory if memory is None or points is None or losses is None else memory.weighed(points, losses)
+
+    def weighed(self, points: np.ndarray, losses: np.ndarray) -> Memory:
+        """With each source as far as these trials bear it out; with all alike where they bear out none."""
+        count = len(self._earlier)
+        agreed = np.array([borne_out(each.expects(points), losses, count) for each in self._earlier])
+        return replace(self, _weights=agreed / agreed.sum()) if agreed.any() else self
 
     def expects(self, points: np.ndarray) -> np.ndarray:
         """Scores expected at points of the unit cube, shape ``(m,)``: the mean over sources; less is better."""
-        return np.asarray(np.mean([earlier.expects(points) for earlier in self._earlier], axis=0))
+        weights = np.ones(len(self._earlier)) if self._weights is None else self._weights
+        counted = [(earlier, weight) for earlier, weight in zip(self._earlier, weights, strict=True) if weight > 0]
+        told = [earlier.expects(points) for earlier, _ in counted]
+        return np.asarray(np.average(told, axis=0, weights=[weight for _, weight in counted]))
 
     def trust(self, points: np.ndarray, losses: np.ndarray) -> float:
         """How far to follow its expectation, from 0 to 1.
