@@ -12,7 +12,7 @@ import numpy as np
 from ayar.goals import Excesses
 from ayar.records import Configuration, Trial
 from ayar.search.base import Problem, Proposal, Searcher
-from ayar.search.evidence import Evidence, spread, telling, warped
+from ayar.search.evidence import Evidence, milestone, spread, telling, warped
 from ayar.search.fresh import propose_each, searched
 from ayar.search.gaussian_process import Embedding, Kernel, Process, fit_kernel
 from ayar.search.history import column
@@ -107,7 +107,7 @@ class Limit:
         centre, spread_of = float(np.median(excesses)), float(np.abs(excesses - np.median(excesses)).mean()) or 1.0
         scaled = ((excesses - centre) / spread_of).clip(-4, 4)
         seen = embedding(points)
-        early = _milestone(len(points))
+        early = milestone(len(points), 4)
         kernel = fit_kernel(seen[:early][-_FITTED:], embedding.groups, scaled[:early][-_FITTED:])
         return cls(Process.seeing(kernel, seen, scaled), float(np.clip(-centre / spread_of, -4, 4)))
 
@@ -160,7 +160,7 @@ class Model:
             return scores if memory is None else scores - memory[1] * memory[0].expects(points)
 
         # The kernel is fitted anew only at some counts, so that most moves find it remembered.
-        early = told[: _milestone(len(told))]
+        early = told[: milestone(len(told), 4)]
         fitted = early[telling(evidence.losses[early], _FITTED)]
         unexpected = surprise(warped(evidence.losses[fitted]), evidence.points[fitted])
         kernel = fit_kernel(embedding(evidence.points[fitted]), embedding.groups, unexpected)
@@ -236,16 +236,6 @@ class Model:
                 points, values = np.concatenate([points, more]), np.concatenate([values, value(more)])
         for place in np.argsort(-values, kind="stable"):
             yield self.space.decode(points[place])
-
-
-def _milestone(count: int) -> int:
-    """The count up to which trials are looked at for the length scales; it rises by steps of about a tenth.
-
-    >>> [_milestone(count) for count in (9, 25, 99, 1000)]
-    [9, 24, 96, 960]
-    """
-    step: int = 2 ** max(count.bit_length() - 4, 0)
-    return count // step * step
 
 
 def log_improvement(gap: np.ndarray, sd: np.ndarray) -> np.ndarray:

@@ -13,7 +13,7 @@ import numpy as np
 from ayar.curves.forecast import Forecast, forecast, ladder
 from ayar.records import Configuration, State, Trial
 from ayar.search.base import Problem
-from ayar.search.evidence import spread, telling, violating
+from ayar.search.evidence import milestone, spread, telling, violating
 from ayar.search.gaussian_process import Embedding, Kernel, fit_kernel
 from ayar.search.history import FACTS, PURPOSES, STATES, Points, column
 from ayar.search.posterior import Posterior, Spread
@@ -287,7 +287,7 @@ def _earliest(first_losses: np.ndarray, places: np.ndarray) -> np.ndarray:
     Which ones changes only at some counts, so that a fit to them is remembered from move to move.
     """
     there = places[np.isfinite(first_losses[places])]
-    count = _milestone(len(there))
+    count = milestone(len(there), 2)
     return np.asarray(there[:count][spread(count, _FITTED)])
 
 
@@ -297,18 +297,6 @@ def _normal_scores(losses: np.ndarray) -> np.ndarray:
     from scipy.stats import rankdata
 
     return np.asarray(ndtri((rankdata(losses) - 0.5) / len(losses)))
-
-
-def _milestone(count: int) -> int:
-    """The largest of some numbers, each about a third above the one before, that is not above ``count``.
-
-    >>> [_milestone(count) for count in (5, 9, 20, 100)]
-    [5, 8, 20, 91]
-    """
-    reached = 8
-    while (further := reached * 13 // 10) <= count:
-        reached = further
-    return min(reached, count)
 
 
 def _least_variance(ends: np.ndarray) -> float:

@@ -105,6 +105,16 @@ def violating(problem: Problem, history: Sequence[Trial]) -> np.ndarray:
     return np.asarray((column(history, Excesses(problem.constraints)) > 0).any(axis=1))
 
 
+def milestone(count: int, digits: int) -> int:
+    """A count cut to its first binary digits: it rises in steps, and a fit to so many is remembered in between.
+
+    >>> [milestone(count, 4) for count in (9, 25, 99, 1000)]
+    [9, 24, 96, 960]
+    """
+    step: int = 2 ** max(count.bit_length() - digits, 0)
+    return count // step * step
+
+
 def spread(count: int, most: int) -> np.ndarray:
     """At most ``most`` of the places below ``count``, evenly spread.
 
