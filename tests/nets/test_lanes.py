@@ -298,14 +298,25 @@ def test_where_nobody_says_how_many_the_machine_is_asked_once_two_of_a_kind_have
 def test_lanes_double_where_trials_share_a_layout_and_stay_few_where_they_do_not(classes, monkeypatch):
     """A trial beside others of its kind costs them little; beside others it only makes all of them wait."""
     monkeypatch.setattr("ayar.nets.lanes.best_fit", lambda *_: Fit(6, 1))
-    shared, own = (deep_net(classes).lanes() for _ in range(2))
-    for lanes, units in ((shared, [8] * 9), (own, [8, 40, 90, 110, 130, 150, 170, 190, 210])):
-        for trial, n in enumerate(units):
-            if lanes.free:
-                lanes.load(trial, {"hidden_units": n, "iterations": 30}, trial, None, 0, 30)
-            lanes.advance()
-    assert (shared.free, own.free) == (0, 0)
-    assert [len({trial for trial, *_ in lanes.advance()}) for lanes in (shared, own)] == [6, 1]
+
+    def under_way(units):
+        """How many trials were at each epoch, with hidden layers of so many units each."""
+        lanes, waiting, loaded, counts = deep_net(classes).lanes(), list(enumerate(units)), set(), []
+        while waiting:
+            while waiting and lanes.free:
+                trial, n = waiting.pop(0)
+                lanes.load(trial, {"hidden_units": n, "iterations": 2}, trial, None, 0, 2)
+                loaded.add(trial)
+            counts.append(len(loaded))
+            for number in {trial for trial, step, _ in lanes.advance() if step == 2}:
+                lanes.unload(number)
+                loaded.remove(number)
+        return counts
+
+    assert max(under_way([8] * 40)) == 6
+    each_its_own = under_way([8, 40, 90, 110, 130, 150, 170, 190, 210])
+    assert max(each_its_own) == 2
+    assert set(each_its_own[-6:]) == {1}
 
 
 def test_who_came_first_is_through_first(classes):

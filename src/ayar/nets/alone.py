@@ -314,7 +314,7 @@ def seed_of(seed: int, epoch: int) -> int:
 def random_numbers_of(seed: int, epoch: int) -> Iterator[None]:
     """Inside, torch's global random numbers follow from ``(seed, epoch)``; afterwards they go on as before."""
     number = seed_of(seed, epoch)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
         torch.default_generator.manual_seed(number)
         torch.cuda.manual_seed_all(number) if torch.cuda.is_available() else None
         yield

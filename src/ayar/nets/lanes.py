@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,11 +12,15 @@ import torch
 from ayar.nets.alone import Material
 from ayar.nets.calibration import best_fit
 from ayar.nets.groups import Group, Lane, LaneStep
+from ayar.nets.layout import Layout
 from ayar.nets.plain_trial import PlainTrial
 from ayar.nets.using import using
 from ayar.records import Configuration
 
 Begin = Callable[[Configuration, int, Path | None, int], PlainTrial]
+
+LATELY = 4
+"""Of so many trials in a row none has a layout in common, before they are trained one by one."""
 
 HELD_BYTES = 2**27
 """Of paused trials are held in memory, for most of them are never thawed, and none is worth writing a file for."""
@@ -42,14 +47,16 @@ class DenseLanes:
         self._lanes: dict[int, Lane] = {}
         self._groups: list[Group] = []
         self._wanted = 2
+        self._shared = deque([True], maxlen=LATELY)  # whether trials had the layout of others, or of the one before
+        self._latest: tuple[Layout, int] | None = None
         self._held: dict[int, PlainTrial] = {}  # who has waited longest comes first
         self._held_bytes = 0
 
     @property
     def free(self) -> int:
-        """How many more trials can be loaded now: see ``Group.wanted``."""
-        slots = self._at_most or max([self._wanted, *(group.wanted for group in self._groups)])
-        return max(0, slots - len(self._lanes))
+        """How many more trials can be loaded now: see ``Group.wanted``; one by one where none shares a layout."""
+        wanted = max([self._wanted, *(group.wanted for group in self._groups)]) if any(self._shared) else 1
+        return max(0, (self._at_most or wanted) - len(self._lanes))
 
     @property
     def held(self) -> frozenset[int]:
@@ -127,6 +134,8 @@ class DenseLanes:
         """Put the lane into a group of its layout and batch size that has room, or into a new one."""
         layout, batch_size = lane.trial.layout, lane.trial.batch_size
         alike = [group for group in self._groups if (group.layout, group.batch_size) == (layout, batch_size)]
+        self._shared.append(bool(alike) or self._latest == (layout, batch_size))
+        self._latest = layout, batch_size
         if self._at_most is None:
             for group in alike:
                 if group.width is None:
