@@ -6,6 +6,7 @@ import math
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -77,8 +78,8 @@ class Population:
         proposals = self._offspring(problem, history, standing, allowed(problem, history, n))
         new = min(standing.vacant, allowed(problem, history, n) - len(proposals))
         proposals += self._beginners(problem, history, new)
-        waiting = (history[place] for place in standing.waiting[: n - len(proposals)])
-        proposals += [Proposal(trial.config, _after(steps, trial), trial.id) for trial in waiting]
+        inside = (t for place in standing.waiting if problem.space.contains((t := history[place]).config))
+        proposals += [Proposal(t.config, _after(steps, t), t.id) for t in islice(inside, n - len(proposals))]
         if not proposals and not standing.outstanding:  # all broke, and left nobody to descend from
             proposals = self._beginners(problem, history, allowed(problem, history, n))
         return proposals
@@ -94,10 +95,11 @@ class Population:
         known, first, steps = Known(history), searched(history), self.steps(problem.horizon)
         proposals: list[Proposal] = []
         for number in range(first, first + min(standing.due, at_most)):
-            if not standing.leaders:
-                break
             rng = np.random.default_rng((problem.seed, number, 8))
-            parent = history[standing.leaders[rng.integers(len(standing.leaders))]]
+            drawn = (history[standing.leaders[place]] for place in rng.permutation(len(standing.leaders)))
+            parent = next((trial for trial in drawn if problem.space.contains(trial.config)), None)
+            if parent is None:
+                break
             configs = (changed(problem.space, parent.config, rng) for _ in range(_TRIES))
             config = next((c for c in configs if c not in known), None)
             if config is None:
@@ -150,21 +152,23 @@ class _Standing:
         ours, state = facts["purpose"] == _SEARCH, facts["state"]
         stands_at = np.maximum(facts["last_step"], facts["fork_step"])
         broken = (state == _FAILED) | (state == _DIVERGED) | ((state == _COMPLETED) & (stands_at < problem.horizon))
-        leaders, waiting, out = [], [], int((ours & broken).sum())
-        for place in np.flatnonzero(ours & (state == _PAUSED)).tolist():
-            level = bisect_right(steps, int(stands_at[place])) - 1
-            own = readings[place, level] if level >= 0 else math.nan
-            rivals = np.flatnonzero(ours & ~np.isnan(readings[:, level]))
-            ahead = (readings[rivals, level] < own) | ((readings[rivals, level] == own) & (rivals < place))
-            rank, count = int(ahead.sum()), len(rivals)
-            is_known = not math.isnan(own) and count >= max(of.size // 2, 2)
-            if is_known and rank >= count - math.floor(count * of.share):
-                out += 1
-            elif problem.space.contains(history[place].config):
-                waiting.append(place)
-                if is_known and rank < math.ceil(count * of.share):
-                    leaders.append(place)
-        waiting.sort(key=lambda place: (int(stands_at[place]), place))
+        paused = ours & (state == _PAUSED)
+        level = np.searchsorted(steps, stands_at, side="right") - 1
+        best, worst = np.zeros(len(facts), dtype=bool), np.zeros(len(facts), dtype=bool)
+        for number in range(len(steps)):
+            rivals = np.flatnonzero(ours & ~np.isnan(readings[:, number]))
+            count = len(rivals)
+            if count < max(of.size // 2, 2):
+                continue
+            rank = np.empty(count, dtype=int)
+            rank[readings[rivals, number].argsort(kind="stable")] = np.arange(count)
+            here = level[rivals] == number
+            best[rivals] |= here & (rank < math.ceil(count * of.share))
+            worst[rivals] |= here & (rank >= count - math.floor(count * of.share))
+        out = int((ours & broken).sum()) + int((paused & worst).sum())
+        going_on = np.flatnonzero(paused & ~worst)
+        waiting = going_on[np.lexsort((going_on, stands_at[going_on]))].tolist()
+        leaders = np.flatnonzero(paused & ~worst & best).tolist()
         offspring = int((ours & (facts["fork_step"] > 0)).sum())
         completed = int((ours & (state == _COMPLETED) & ~broken).sum())
         vacant = of.size + completed - (int(ours.sum()) - offspring)
