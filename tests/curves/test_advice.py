@@ -58,14 +58,15 @@ def test_overfitting_offers_shorter_steps_fewer_steps_and_more_restraint():
 
 @pytest.mark.parametrize("name", ["falling well", "spikes"])
 def test_a_sound_curve_needs_no_advice(name):
-    assert changes(name) == []
+    assert changes(name, Confidence.STRONG) == []
 
 
-def test_an_abstention_still_offers_the_best_bets_but_not_on_a_few_points():
-    short = Verdict("no clear fault", Confidence.WEAK, "The curve has 3 points.", (Evidence("points", 3, 8),))
+def test_a_curve_that_falls_well_with_nothing_to_compare_it_with_gets_the_best_bets():
+    assert changes("falling well") == [{"learning_rate": 0.3}, {"iterations": 100}]
 
+
+def test_an_abstention_still_offers_the_best_bets():
     assert changes("no clear fault") == [{"iterations": 100}, {"learning_rate": 0.0333}]
-    assert advise([short], CONFIG, SPACE) == []
 
 
 def test_a_constant_learning_rate_is_let_decay():
@@ -111,7 +112,7 @@ def test_a_value_that_is_seldom_right_is_moved_first(name, value, better):
     config = {name: value, "learning_rate": 0.1}
 
     assert changes("too high", config=config, space=space)[0] == {name: better}
-    assert changes("falling well", config=config, space=space) == [{name: better}]
+    assert changes("falling well", Confidence.STRONG, config, space) == [{name: better}]
 
 
 def test_noise_asks_for_larger_mini_batches():

@@ -317,6 +317,7 @@ def test_an_untrained_net_that_tells_no_class_from_another_has_tiny_weights_if_i
 
     assert ("vanishing gradients" in names(curve(slow, gradient_norm=norms), n_classes=4)) is found
     assert "vanishing gradients" not in names(curve(1.05 * slow, gradient_norm=norms), n_classes=4)
+    assert "vanishing gradients" in names(curve(slow, gradient_norm=norms), siblings=[curve(1.05 * slow)], n_classes=4)
 
 
 def test_swings_that_no_other_run_beats_and_that_calmed_down_are_no_fault():

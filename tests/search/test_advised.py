@@ -58,6 +58,14 @@ def test_continuations_are_left_alone():
     assert Advised(Continues(), every=1).propose(PROBLEM, [SLOW], 1) == [Proposal(SLOW.config, 40, trial=0)]
 
 
+def test_trials_that_begin_where_another_stands_are_left_alone():
+    class Evolves:
+        def propose(self, problem, history, n):
+            return [Proposal(SLOWER.config, 40, parent=0)]
+
+    assert Advised(Evolves(), every=1).propose(PROBLEM, [SLOW], 1) == [Proposal(SLOWER.config, 40, parent=0)]
+
+
 def test_a_move_that_was_tried_is_not_proposed_again():
     tried = trial(2, 0.03, 0.9)
     (proposal,) = Advised(Random(), every=1).propose(PROBLEM, [SLOW, tried], 1)

@@ -172,6 +172,12 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
         _LARGER_BATCH,
         _shorter(3, "Shorter steps may settle lower: make them {ratio} times shorter."),
     ),
+    "falling well": lambda ratio: (
+        # What fell well beside other runs needs nothing; of one alone nobody knows how low it could end.
+        ()
+        if ratio == 10
+        else (_DECAY, _longer(3, "Longer steps may get further: try {ratio} times longer ones."), _TWICE)
+    ),
     "saturated early": lambda _: (
         _Wish("iterations", lambda x: x / 2, "It had settled by then: spend the time on more trials."),
     ),
@@ -212,16 +218,11 @@ def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Calla
     for place, verdict in enumerate(verdicts):
         far = Confidence.MEDIUM if verdict.name in TOO_HIGH else Confidence.STRONG
         ratio = 10.0 if verdict.confidence in (far, Confidence.STRONG) else 3.0
-        wishes = WISHES[verdict.name](ratio) if verdict.name in WISHES and not _is_short(verdict) else ()
+        wishes = WISHES[verdict.name](ratio) if verdict.name in WISHES else ()
         yield from ((verdict, wish, lambda _: True) for wish in wishes[:1])
         if place == 0:
             yield from ((verdict, wish, is_unusual) for is_unusual, wish in SECOND)
         yield from ((verdict, wish, lambda _: True) for wish in wishes[1:])
-
-
-def _is_short(verdict: Verdict) -> bool:
-    """Whether a curve had too few points for a verdict."""
-    return any(evidence.signal == "points" for evidence in verdict.evidence)
 
 
 def _named(role: str, config: Configuration) -> str | None:

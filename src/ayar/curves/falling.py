@@ -380,11 +380,14 @@ def falling_well(r: Reading) -> Verdict | None:
     s = r.signals
     if not s.moved or s.drawdown > 0.15 or s.regress > 0.05 or s.t90 > 0.45 or s.gain_end > 0.02 or is_behind(r):
         return None
+    is_alone = r.rival is None
     return r.verdict(
         "falling well",
-        "The loss fell fast, did not rise again, and has settled.",
+        "The loss fell fast, did not rise again, and has settled"
+        + ("; only another run can tell whether it could end lower." if is_alone else "."),
         Evidence("t90", s.t90, 0.45),
         Evidence("drawdown", s.drawdown, 0.15),
+        at_most=Confidence.MEDIUM if is_alone else Confidence.STRONG,
     )
 
 
@@ -395,7 +398,6 @@ def no_clear_fault(r: Reading) -> Verdict:
     if s.points < MIN_POINTS:
         points = f"{s.points} point" if s.points == 1 else f"{s.points} points"
         why = f"The curve has {points}: too few to read more from it than whether it diverges."
-        evidence = (Evidence("points", s.points, MIN_POINTS),)
     elif r.metric == "loss":
         why = "No clear fault in this loss; measure train_probe or train_loss too, to have the training itself read."
     elif is_behind(r):

@@ -183,15 +183,18 @@ def vanishing(r: Reading) -> Verdict | None:
 
 
 def small_start(r: Reading) -> Verdict | None:
-    """A net that tells no class from another before training, and whose gradient has yet to grow: tiny first weights.
+    """A net that tells no class from another before training, where others do or its gradient has yet to grow.
 
-    A last layer that begins at zero gives the same start, but a large gradient; and it does no harm.
+    A last layer that begins at zero gives the same start, but to all runs, and with a large gradient; it does no harm.
     """
     steps, values = r.line.steps, r.line.values
     if r.n_classes is None or r.n_classes < 2 or r.metric == "loss" or not len(steps) or steps[0] != 0:
         return None
-    off, norms = abs(float(values[0]) / math.log(r.n_classes) - 1), r.measured(GRADIENT_NORM)
-    if off > r.thresholds.start_even or (len(norms) and norms[0] > r.thresholds.grown * norms.max()):
+    t, guessing, norms = r.thresholds, math.log(r.n_classes), r.measured(GRADIENT_NORM)
+    off = abs(float(values[0]) / guessing - 1)
+    is_other = abs(r.start / guessing - 1) > t.start_even
+    grows = not len(norms) or norms[0] <= t.grown * norms.max()
+    if off > t.start_even or not (is_other or grows):
         return None
     if not (is_behind(r) or too_slow(r) or needs_more(r)):
         return None
@@ -199,7 +202,7 @@ def small_start(r: Reading) -> Verdict | None:
         "vanishing gradients",
         "The untrained net gives every class the very same chance: its first weights are too small for a gradient to"
         " reach the first layers.",
-        Evidence("start_off_guessing", off, r.thresholds.start_even),
+        Evidence("start_off_guessing", off, t.start_even),
         steps=(0, 0),
         at_most=Confidence.MEDIUM,
     )

@@ -95,7 +95,7 @@ class Thresholds:
     unfinished: float = 0.6
     start_other: float = 5.0
     valid_rise: float = 0.1
-    noise: float = 0.035
+    noise: float = 0.05
     start_low: float = 0.5
     start_high: float = 3.0
     start_even: float = 1e-3

@@ -9,6 +9,7 @@ from enum import StrEnum
 import numpy as np
 
 from ayar.curves.advice import advise
+from ayar.curves.reading import MIN_POINTS
 from ayar.curves.schedules import rate_left
 from ayar.curves.verdict import diagnose
 from ayar.errors import BudgetError
@@ -92,7 +93,9 @@ def moves(problem: Problem, history: Sequence[Trial]) -> Iterator[Configuration]
     """
     facts = column(history, FACTS)
     order = np.lexsort((facts["id"], -facts["last_step"], facts["loss"]))
-    best = [history[at] for at in order[facts["data"][order] & (facts["readings"][order] > 0)][:RIVALS].tolist()]
+    best = [
+        history[at] for at in order[facts["data"][order] & (facts["readings"][order] >= MIN_POINTS)][:RIVALS].tolist()
+    ]
     siblings = [trial.curve for trial in best]
     asked = []
     for trial in best[:LEADERS]:
