@@ -176,7 +176,7 @@ def crowd(folder: Path, processes: int = 32, seconds: float = 60.0) -> dict[str,
     with sqlite3.connect(path) as file:
         held = file.execute("SELECT count(*) FROM measurements").fetchone()[0]
         wrong = file.execute(
-            "SELECT count(*) FROM measurements m JOIN trials t ON t.trial = m.trial "
+            "SELECT count(*) FROM measurements m JOIN trials t ON t.study = m.study AND t.trial = m.trial "
             "WHERE m.loss != t.seed + m.step / 1000.0"
         ).fetchone()[0]
     return {

@@ -265,3 +265,13 @@ def test_the_bare_file_copied_while_in_use_is_a_ledger(tmp_path):
         shutil.copy(tmp_path / "study.db", tmp_path / "copy.db")
     with Ledger.open(tmp_path / "copy.db", create=False) as copy:
         assert copy.studies() == []
+
+
+def test_whoever_had_its_turn_is_as_patient_as_before(path):
+    """To take the lock, it looks more often than SQLite would; all else waits as it was told to."""
+    with Ledger.open(path, patience_s=7) as ledger:
+        study = ledger.create_study("patient", {})
+        trial = ledger.add_trial(study, {}, 0)
+        ledger.add_measurements(study, trial, [Measurement(1, 0.5)])
+        with ledger.reading() as connection:
+            assert connection.exec_driver_sql("PRAGMA busy_timeout").scalar_one() == 7000

@@ -70,7 +70,7 @@ class Backend(Protocol):
         """Wait until nobody is in the midst of appending to the trial; nobody is until the commit."""
         ...
 
-    def version(self, connection: Connection) -> int | None:
+    def version(self) -> int | None:
         """A number that changes when another connection has written; None where nobody can tell."""
         ...
 

@@ -80,26 +80,34 @@ class Opening:
             with self.backend.explained():
                 yield self._open
 
+    def version(self) -> int | None:
+        """A number that changes when another opening has written; see ``Backend.version``."""
+        with self._lock:
+            self._check_open()
+            with self.backend.explained():
+                return self.backend.version()
+
     def append(self, rows: Sequence[MeasurementRow], claim: Token | None) -> bool:
         """Append measurements; see ``Backend.append``."""
         with self.outside() as transaction:
             return self.backend.append(transaction, rows, claim)
 
-    def _check_writable(self) -> None:
-        where = self.backend.where
+    def _check_open(self) -> None:
         if self.closed:
-            raise LedgerError(f"The ledger {where} is closed. Open it again with Ledger.open.")
+            raise LedgerError(f"The ledger {self.backend.where} is closed. Open it again with Ledger.open.")
+
+    def _check_writable(self) -> None:
+        self._check_open()
         if self.backend.read_only:
             raise LedgerError(
-                f"The ledger {where} is open for reading only: the file or its folder is read-only. "
+                f"The ledger {self.backend.where} is open for reading only: the file or its folder is read-only. "
                 "Allow writing to both, or use a copy."
             )
 
     @contextmanager
     def _transaction(self, engine: Engine) -> Iterator[Connection]:
         with self._lock:
-            if self.closed:
-                raise LedgerError(f"The ledger {self.backend.where} is closed. Open it again with Ledger.open.")
+            self._check_open()
             if self._open is not None:
                 yield self._open
                 return

@@ -108,7 +108,7 @@ class PostgresDatabase:
         """Lock the trial's row against appending."""
         connection.execute(_TAKE, {"study": study, "trial": trial})
 
-    def version(self, connection: Connection) -> int | None:  # noqa: ARG002 - nobody can tell
+    def version(self) -> int | None:
         """None."""
         return None
 

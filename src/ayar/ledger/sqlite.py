@@ -11,7 +11,7 @@ import sqlite3
 import time
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from sqlalchemy import Connection, Engine, StaticPool, create_engine, event, inspect
 from sqlalchemy.exc import DBAPIError, IntegrityError
@@ -19,7 +19,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from ayar.errors import LedgerError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from ayar.ledger.rows import MeasurementRow, Token
 
@@ -45,15 +45,11 @@ FROM (SELECT id, session FROM moves WHERE study = ?1 AND trial = ?2 ORDER BY id 
 WHERE id = ?7 AND session = ?8"""
 
 
-@contextmanager
-def _transaction(raw: sqlite3.Connection) -> Iterator[None]:
-    raw.execute("BEGIN IMMEDIATE")
-    try:
-        yield
-    except BaseException:
-        raw.execute("ROLLBACK")
-        raise
-    raw.execute("COMMIT")
+_LOOK_AGAIN_MS = 20
+"""SQLite tries to get its lock more and more rarely: 1, 2, 5 ms after the last time, in the end each 100 ms. Who has
+waited long in a crowd would then hardly ever find it free; so it is told to give up after this, and to begin anew."""
+
+T = TypeVar("T")
 
 
 class SqliteFile:
@@ -77,8 +73,8 @@ class SqliteFile:
         with self.explained():
             self._raw = _connected(uri, patience_s)
         self.reader = create_engine("sqlite://", creator=lambda: self._raw, poolclass=StaticPool)
-        event.listen(self.reader, "begin", _begin)
-        self.writer = self.reader.execution_options(begin="BEGIN IMMEDIATE")
+        event.listen(self.reader, "begin", self._begin)
+        self.writer = self.reader.execution_options(writes=True)
 
     @contextmanager
     def explained(self) -> Iterator[None]:
@@ -121,13 +117,45 @@ class SqliteFile:
                 return self._appended(raw, rows, claim)
             if len(rows) == 1:
                 if claim is None:
-                    raw.execute(_APPEND, rows[0])
-                    return True
-                return raw.execute(_APPEND_CLAIMED, rows[0] + claim).rowcount == 1
-            with _transaction(raw):
+                    return self._in_turn(lambda: raw.execute(_APPEND, rows[0])).rowcount == 1
+                return self._in_turn(lambda: raw.execute(_APPEND_CLAIMED, rows[0] + claim)).rowcount == 1
+            with self._transaction():
                 return self._appended(raw, rows, claim)
         except sqlite3.IntegrityError as error:
             raise IntegrityError(_APPEND, None, error) from error
+
+    def _in_turn(self, take: Callable[[], T]) -> T:
+        """Do what takes the lock that only one process can have, once it is free; all that wait look equally often."""
+        deadline = time.monotonic() + self._patience_s
+        self._wait_at_most(min(_LOOK_AGAIN_MS, 1000 * self._patience_s))
+        try:
+            while True:
+                try:
+                    return take()
+                except sqlite3.OperationalError as error:
+                    if not error.sqlite_errorname.startswith("SQLITE_BUSY") or time.monotonic() > deadline:
+                        raise
+        finally:
+            self._wait_at_most(1000 * self._patience_s)
+
+    def _wait_at_most(self, milliseconds: float) -> None:
+        self._raw.execute(f"PRAGMA busy_timeout = {round(milliseconds)}")
+
+    def _begin(self, connection: Connection) -> None:
+        if connection.get_execution_options().get("writes"):
+            self._in_turn(lambda: self._raw.execute("BEGIN IMMEDIATE"))
+        else:
+            connection.exec_driver_sql("BEGIN")
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._in_turn(lambda: self._raw.execute("BEGIN IMMEDIATE"))
+        try:
+            yield
+        except BaseException:
+            self._raw.execute("ROLLBACK")
+            raise
+        self._raw.execute("COMMIT")
 
     @staticmethod
     def _appended(raw: sqlite3.Connection, rows: Sequence[MeasurementRow], claim: Token | None) -> bool:
@@ -139,9 +167,9 @@ class SqliteFile:
     def take_trial(self, connection: Connection, study: int, trial: int) -> None:
         """A transaction that writes is alone from its start."""
 
-    def version(self, connection: Connection) -> int | None:
-        """SQLite counts the transactions of other connections."""
-        return int(connection.exec_driver_sql("PRAGMA data_version").scalar_one())
+    def version(self) -> int | None:
+        """SQLite counts the transactions of other connections. It is asked often, so without SQLAlchemy."""
+        return int(self._raw.execute("PRAGMA data_version").fetchone()[0])
 
     def damage(self, connection: Connection) -> list[str]:
         """What SQLite finds wrong with its pages, its indexes and its foreign keys."""
@@ -212,10 +240,6 @@ def _connected(uri: str, patience_s: float) -> sqlite3.Connection:
     connection.execute("PRAGMA foreign_keys = ON")
     connection.execute("PRAGMA synchronous = NORMAL")
     return connection
-
-
-def _begin(connection: Connection) -> None:
-    connection.exec_driver_sql(connection.get_execution_options().get("begin", "BEGIN"))
 
 
 def _switched_to_wal(engine: Engine, deadline: float) -> bool:

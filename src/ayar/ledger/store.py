@@ -369,8 +369,7 @@ class Ledger:
 
     def version(self) -> int | None:
         """A number that changes when another opening of the ledger has written; None where nobody can tell."""
-        with self.reading() as connection:
-            return self._opening.backend.version(connection)
+        return self._opening.version()
 
     # Upkeep
 

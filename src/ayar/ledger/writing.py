@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from sqlalchemy import Connection, CursorResult, bindparam, insert, select
+from sqlalchemy import Connection, CursorResult, bindparam, exists, insert, select
 
 from ayar.errors import ClaimLost, MoveError
 from ayar.ledger import reading, rows
@@ -21,8 +21,12 @@ _ADD_MOVE = insert(moves)
 _ADD_ENDING = insert(endings)
 
 _THIS_TRIAL: dict[str, Any] = {"study": bindparam("study"), "trial": bindparam("trial")}
-_LATEST_MOVE = select(moves.c.id, moves.c.session).filter_by(**_THIS_TRIAL).order_by(moves.c.id.desc()).limit(1)
-_ENDING_OF = select(endings.c.id).where(endings.c.move == bindparam("move"))
+_LATEST_MOVE = (
+    select(moves.c.id, moves.c.session, exists().where(endings.c.move == moves.c.id).label("is_over"))
+    .filter_by(**_THIS_TRIAL)
+    .order_by(moves.c.id.desc())
+    .limit(1)
+)
 _LATEST_ENDING = select(endings).filter_by(**_THIS_TRIAL).order_by(endings.c.id.desc()).limit(1)
 _LATER_LOSSES = (
     select(measurements.c.step, measurements.c.loss, measurements.c.cost_s)
@@ -84,9 +88,9 @@ def end_move(
     """Append that a trial's latest move is over; see ``Ledger.end_move``."""
     key = {"study": study, "trial": trial}
     latest = connection.execute(_LATEST_MOVE, key).first()
-    if claim is not None and latest != (claim.move, claim.session):
+    if claim is not None and (latest is None or (latest.id, latest.session) != (claim.move, claim.session)):
         raise ClaimLost(trial)
-    if latest is None or connection.scalar(_ENDING_OF, {"move": latest.id}) is not None:
+    if latest is None or latest.is_over:
         raise MoveError(f"Trial {trial} has no outstanding move to end: it was told twice, or never asked.")
     curve = summary(connection, study, trial)
     row = {
