@@ -32,6 +32,8 @@ def train_in(config, seed, folder):
     first = int(done.read_text()) if done.exists() else 0
     for step in range(first + 1, 5):
         time.sleep(pause_s)
+        while step == 2 and "GATE" in os.environ and not os.path.exists(os.environ["GATE"]):
+            time.sleep(0.02)
         with open(store + ".log", "a") as log:
             log.write(json.dumps([os.getppid(), config["x"], step]) + "\\n")
         done.write_text(str(step))
@@ -50,9 +52,9 @@ print(json.dumps([winner.trial, len(study.trials())]))
 """
 
 
-def tuner(store, trials, pause_s=0.0, *, resumes=True):
+def tuner(store, trials, pause_s=0.0, *, resumes=True, **environment):
     words = [sys.executable, "-c", TUNES, str(store), str(trials), str(pause_s), str(resumes)]
-    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    return subprocess.Popen(words, stdout=subprocess.PIPE, text=True, env=os.environ | environment)
 
 
 def answer(process):
@@ -125,17 +127,18 @@ def test_a_suspended_process_loses_its_trial_after_its_lease_and_writes_no_more_
 def test_the_worker_of_a_suspended_process_writes_no_more_into_its_trial_s_folder(tmp_path):
     """It trains on, unaware, when its process has lost the trial to another one."""
     store = tmp_path / "study.db"
-    first = tuner(store, 1, 1.2)
+    first = tuner(store, 1, GATE=str(tmp_path / "gate"))
     until(lambda: has_begun(store))
     os.kill(first.pid, signal.SIGSTOP)
     second = tuner(store, 1)
-    until(lambda: [each for each in log(store) if each[0] == second.pid and each[2] == 4])
-    until(lambda: [each for each in log(store) if each[0] == first.pid and each[2] == 4])
+    until(lambda: [second.pid, 4] in [[parent, step] for parent, _, step in log(store)])
+    (tmp_path / "gate").touch()
+    until(lambda: [first.pid, 2] in [[parent, step] for parent, _, step in log(store)])
     os.kill(first.pid, signal.SIGCONT)
     assert answer(first) == answer(second)
     files = latest_folder(0, Path(f"{store}.trials") / "main")
     steps = {pid: [step for step in range(5) if (files / f"{pid} {step}").exists()] for pid in (first.pid, second.pid)}
-    assert steps[first.pid] + steps[second.pid] == [1, 2, 3, 4]
+    assert steps == {first.pid: [1], second.pid: [2, 3, 4]}
     assert (files / "done").read_text() == "4"
     (trial,) = (t for t in read(store) if t.purpose is Purpose.SEARCH)
     assert [m.step for m in trial.curve] == [1, 2, 3, 4]
