@@ -175,29 +175,41 @@ def beside_itself(runs: Runs, cold: str) -> str:
 
 
 def workers(results: dict[str, Any], ours: str, other: str, counts: tuple[int, ...] = (8, 64)) -> str:
-    """Markdown: simulated seconds to what ``other`` has with as many workers after 5, 10 and 20 full runs, compared."""
-    runs = defaultdict(list)
+    """Markdown: how many times sooner, in simulated seconds, than another search with as many workers, and than one.
+
+    Regrets and seconds are means over the seeds that both have. Who never gets there counts at twice its last second.
+    """
+    lines = _head("workers", [f"at {b}, times sooner than {other}" for b in ASKED] + ["at 20, than one", "tasks"])
+    for count in counts:
+        mine, theirs, alone = f"{ours} x {count}", f"{other} x {count}", ours
+        beside = [_sooner(results, mine, theirs, budget) for budget in ASKED]
+        ratios = [*beside, _sooner(results, mine, alone, 20)]
+        lines.append(_row(str(count), [*(_geometric(r) for r in ratios), str(len(beside[0]))]))
+    return "\n".join(lines)
+
+
+def _geometric(ratios: Sequence[float]) -> str:
+    return f"{np.exp(np.mean(np.log(ratios))):.2f}" if len(ratios) else "-"
+
+
+def _sooner(results: dict[str, Any], mine: str, theirs: str, budget: float) -> list[float]:
+    """Of each task, how many times sooner one arm has what the other one has after a budget of units."""
+    found: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
     for key, result in results.items():
         task, arm, seed = key.split("/")
-        runs[arm].append((task, seed, result["regrets"], result.get("simulated_s")))
-    lines = _head("workers", [f"at {budget}, times sooner" for budget in ASKED])
-    for count in counts:
-        cells = []
-        for budget in ASKED:
-            place = int(np.searchsorted(CHECKPOINTS, budget))
-            ratios = []
-            mine = {(task, seed): (np.array(r), np.array(s)) for task, seed, r, s in runs[f"{ours} x {count}"]}
-            for task, seed, regrets, seconds in runs[f"{other} x {count}"]:
-                if (task, seed) not in mine:
-                    continue
-                regret, took = mine[task, seed]
-                there = np.flatnonzero(regret <= regrets[place] + 1e-9)
-                first = np.flatnonzero(np.array(regrets) <= regrets[place] + 1e-9)[0]
-                own = took[there[0]] if len(there) else 2 * took[-1]
-                ratios.append(np.log(max(seconds[first], 1e-9) / max(own, 1e-9)))
-            cells.append(f"{np.exp(np.mean(ratios)):.2f}" if ratios else "-")
-        lines.append(_row(str(count), cells))
-    return "\n".join(lines)
+        if arm in (mine, theirs) and result["sliceable"]:
+            found[task, arm][seed] = np.array(result["regrets"]), np.array(result["simulated_s"])
+    ratios, place = [], int(np.searchsorted(CHECKPOINTS, budget))
+    for task in dict.fromkeys(task for task, _ in found):
+        seeds = sorted(set(found[task, mine]) & set(found[task, theirs]))
+        if not seeds:
+            continue
+        regret, took = np.mean([found[task, mine][seed] for seed in seeds], axis=0)
+        other, theirs_took = np.mean([found[task, theirs][seed] for seed in seeds], axis=0)
+        there, first = np.flatnonzero(regret <= other[place] + 1e-9), int((other <= other[place] + 1e-9).argmax())
+        own = took[there[0]] if len(there) else 2 * took[-1]
+        ratios.append(max(float(theirs_took[first]), 1e-9) / max(float(own), 1e-9))
+    return ratios
 
 
 def picture(runs: Runs, title: str, most: float) -> str:
