@@ -156,7 +156,11 @@ def beside_the_best(runs: Runs, ours: str, others: Sequence[str]) -> str:
 
 
 def beside_itself(runs: Runs, cold: str) -> str:
-    """Markdown: the units that each arm needs for what ``cold`` has at 5, 10 and 20 full runs, over its own."""
+    """Markdown: the units that each arm needs at 5, 10 and 20 full runs, over those of ``cold``.
+
+    Half of it is for what ``cold`` has there, half for what the arm has (a geometric mean): with one goal alone, a
+    search beside another one of its own kind would seem slower, for the goal is where the other happened to be quick.
+    """
     tasks = list(runs.family)
     lines = _head("arm", [f"units at {budget} (95 %)" for budget in ASKED])
     for arm in runs.arms:
@@ -165,7 +169,8 @@ def beside_itself(runs: Runs, cold: str) -> str:
             if np.isnan(runs.mean(cold, tasks)[np.searchsorted(CHECKPOINTS, budget)]):
                 cells.append("-")
                 continue
-            logs = -np.log([speed_up(runs, arm, cold, task, budget) for task in tasks])
+            ratios = [speed_up(runs, cold, arm, t, budget) / speed_up(runs, arm, cold, t, budget) for t in tasks]
+            logs = np.log(ratios) / 2
             drawn = np.random.default_rng(0).choice(logs, (DRAWN, len(logs))).mean(axis=1)
             low, high = np.exp(np.percentile(drawn, [2.5, 97.5]))
             cells.append(f"{np.exp(logs.mean()):.2f} ({low:.2f} to {high:.2f})")
