@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from worlds import SPACE, World
 
-from ayar.confirmation import Training, confirm, plan_confirmation, probes, share_by_luck
+from ayar.confirmation import USUAL_SHARE, Training, confirm, plan_confirmation, probes, share_by_luck
 from ayar.records import Configuration, Curve, Measurement, Metric, ScoreKind, Trial, Winner
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import choose
@@ -73,8 +73,10 @@ def ayar(world: World, ratio: float, trainings: int, study_seed: int, share: flo
     if share is None:
         book.search(trainings // 2, rng)
         seeded = probes(book.trials, SPACE.default())
-        book.train([(c, trial_seed(study_seed, Purpose.RERANK, n), Purpose.RERANK, 1) for c, n in seeded])
-        share = share_by_luck(book.trials, trainings) or 0.3
+        share = USUAL_SHARE
+        if trainings * share >= 2 * len(seeded):  # as a tuning does
+            book.train([(c, trial_seed(study_seed, Purpose.RERANK, n), Purpose.RERANK, 1) for c, n in seeded])
+            share = share_by_luck(book.trials, trainings) or USUAL_SHARE
     searched = sum(t.purpose is Purpose.SEARCH for t in book.trials)
     book.search(max(round(trainings * (1 - share)) - searched, 0), rng)
     searched = sum(t.purpose is Purpose.SEARCH for t in book.trials)

@@ -1,6 +1,6 @@
 """How often intervals from few readings hold the true mean: Student's beside ``ayar.stats.score_interval``.
 
-python benchmarks/honesty/intervals.py --repeats 4000
+python benchmarks/honesty/intervals.py --repeats 8000
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ DRAWS = {
 def main() -> None:
     """A table of coverage and median width."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--repeats", type=int, default=4000)
+    parser.add_argument("--repeats", type=int, default=8000)
     args = parser.parse_args()
     print("| readings | n | Student covers | score_interval covers | wider by |\n| --- | ---: | ---: | ---: | ---: |")
     for name, draw in DRAWS.items():
-        for n in (5, 7, 10, 20):
+        for n in (3, 4, 5, 6, 7, 10, 15, 20, 30):
             rng = np.random.default_rng(n)
             found = []
             for _ in range(args.repeats):
