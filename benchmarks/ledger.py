@@ -257,7 +257,12 @@ study = optuna.load_study(study_name="main", storage="sqlite:///" + sys.argv[1])
 print(len(study.trials))
 """
 ALL_OF_AYAR = "import ayar, sys; print(len(ayar.Study(sys.argv[1]).trials()))"
-NEXT_OF_AYAR = "import ayar, sys; print(ayar.Study(sys.argv[1]).ask(doctor='off'))"
+NEXT_OF_AYAR = """
+import sys, ayar
+from ayar.search import searcher_named
+study = ayar.Study(sys.argv[1])
+print(searcher_named("halving").propose(study._problem(), study._book.history, 1))
+"""
 QUICK = ("ayar best", "ayar, every trial as a record", "optuna's best trial")
 
 

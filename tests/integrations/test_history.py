@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
@@ -17,6 +18,8 @@ from ayar.integrations.readers import kind_of
 from ayar.records import State
 from ayar.space import Choice, Float, Int
 from ayar.study import Study
+
+DATA = Path(__file__).parent / "data"
 
 
 def imported(*arguments) -> int:
@@ -184,6 +187,20 @@ def test_a_result_folder_of_ray_tune_is_read(of_ray, tmp_path, capsys):
         assert study.trials()[0].curve.cost_s == 1.5
         assert study.trials()[2].error == "ValueError: no"
         assert study.recommend().config == {"lr": 0.001, "net_units": 16}
+
+
+def test_a_result_folder_that_ray_tune_wrote_is_read(tmp_path, capsys):
+    """``data/ray_tune/make.py`` had Ray 2.60 write it."""
+    assert imported(DATA / "ray_tune" / "digits", tmp_path / "ray.db", "--minimize", "valid_error") == 0
+    with Study(tmp_path / "ray.db") as study:
+        assert study.space["optimizer_lr"] == Float(0.001, 0.9, log=True)
+        assert [t.state for t in study.trials()] == [State.COMPLETED, State.COMPLETED, State.FAILED]
+        best = study.recommend()
+        assert best.config == {"optimizer_lr": 0.01, "units": 8, "activation": "relu"}
+        assert [m.metrics for m in best.curve] == [
+            {"valid_error": 1 / step / 8, "train/loss": 2 / step / 8} for step in (1, 2, 3)
+        ]
+        assert study.trials()[2].error.startswith("RuntimeError: out of patience\nFailure # 1")
 
 
 def test_the_metric_must_be_named_and_measured(of_ray, tmp_path, capsys):

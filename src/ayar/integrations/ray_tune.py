@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ _ABOUT_THE_RUN = {  # what Ray adds to every result
     *("iterations_since_restore", "checkpoint_dir_name", "should_checkpoint", "warmup_time", "timesteps_total"),
     *("episodes_total", "timesteps_since_restore"),
 }
+
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 def read(folder: Path) -> History:
@@ -41,16 +45,31 @@ def _past(folder: Path) -> Past:
     except (ValueError, KeyError) as error:
         raise unreadable(file, "a result of Ray Tune", error) from error
     failure = folder / "error.txt"
-    error_text = failure.read_text(encoding="utf-8", errors="replace").strip() if failure.exists() else None
-    return Past(
-        config, [by_step[step] for step in sorted(by_step)], error_text, ended=bool(rows and rows[-1].get("done"))
-    )
+    error = _told(failure.read_text(encoding="utf-8", errors="replace")) if failure.exists() else None
+    return Past(config, [by_step[step] for step in sorted(by_step)], error, ended=bool(rows and rows[-1].get("done")))
+
+
+def _told(text: str) -> str:
+    """What happened in one line, then the traceback; without the colours of a terminal."""
+    lines = _COLOURS.sub("", text).strip().splitlines()
+    return "\n".join([*lines[-1:], *lines[:-1]])
+
+
+def _flat(row: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested metrics under the names that Ray's own tables give them: ``train/loss``."""
+    flat: dict[str, Any] = {}
+    for name, value in row.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{name}/")
+        else:
+            flat[f"{prefix}{name}"] = value
+    return flat
 
 
 def _measurement(row: dict[str, Any]) -> dict[str, float]:
-    metrics = {name: value for name, value in numbers(row).items() if name not in _ABOUT_THE_RUN}
+    told = {name: value for name, value in row.items() if name not in _ABOUT_THE_RUN and name != "config"}
     return {
-        **metrics,
+        **numbers(_flat(told)),
         "step": int(row["training_iteration"]),
         "cost_s": max(0.0, float(row.get("time_this_iter_s") or 0.0)),
     }
