@@ -7,12 +7,15 @@ import sys
 import textwrap
 from contextlib import closing
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ayar.cli.main import main
 from ayar.errors import LedgerError, NotInLedger
-from ayar.integrations import mlflow, optuna, ray_tune, wandb
+from ayar.integrations import mlflow, optuna, ray_tune, wandb, wandb_offline
 from ayar.integrations.history import History, Past, counted_from_one, guessed
 from ayar.integrations.readers import kind_of
 from ayar.records import State
@@ -381,3 +384,39 @@ def test_the_sqlite_file_of_mlflow_is_read(tmp_path, capsys):
         assert (second.state, second.error) == (State.FAILED, "failed in MLflow")
     with pytest.raises(NotInLedger, match="holds these experiments with runs: 'digits'"):
         mlflow.read(path, "cats")
+
+
+RUNS = DATA / "wandb_offline" / "runs"
+
+
+def test_offline_runs_that_wandb_wrote_are_read(tmp_path, capsys):
+    """``data/wandb_offline/make.py`` had W&B 0.31 write them; the first is longer than a block of its file."""
+    assert kind_of(RUNS) == kind_of(next(RUNS.glob("*/*.wandb"))) == "wandb"
+    assert imported(RUNS, tmp_path / "wandb.db", "--minimize", "valid_error") == 0
+    with Study(tmp_path / "wandb.db") as study:
+        assert [t.config for t in study.trials()] == [
+            {"lr": rate, "net_units": units} for rate, units in ((0.1, 8), (0.01, 16), (1.0, 24))
+        ]
+        assert [m.loss for m in study.trials()[0].curve] == [0.5 / step + 0.1 for step in range(1, 91)]
+        assert study.trials()[1].curve.measurements[2].metrics == {"valid_error": 0.5 / 3 + 0.01, "train.loss": 1 / 3}
+        assert [t.state for t in study.trials()] == [State.COMPLETED, State.COMPLETED, State.FAILED]
+        assert study.trials()[2].error == "exit status 1 in W&B"
+
+
+@given(st.integers(7, 37560))
+def test_an_offline_run_that_was_cut_off_is_read_as_far_as_it_goes(kept):
+    whole = (RUNS / "offline-run-digits0" / "run-digits0.wandb").read_bytes()
+    with TemporaryDirectory() as folder:
+        (Path(folder) / "run-cut.wandb").write_bytes(whole[:kept])
+        (cut,) = wandb_offline.read(Path(folder)).trials
+    (full,) = wandb_offline.read(RUNS / "offline-run-digits0").trials
+    assert cut.measurements == full.measurements[: len(cut.measurements)]
+    assert not cut.ended
+
+
+def test_a_damaged_offline_run_is_named(tmp_path):
+    damaged = bytearray((RUNS / "offline-run-digits1" / "run-digits1.wandb").read_bytes())
+    damaged[500] ^= 255
+    (tmp_path / "run-x.wandb").write_bytes(damaged)
+    with pytest.raises(LedgerError, match=r"run-x\.wandb can't be read as an offline run of W&B: .*checksum"):
+        wandb_offline.read(tmp_path)

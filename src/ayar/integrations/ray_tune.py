@@ -45,8 +45,8 @@ def _past(folder: Path) -> Past:
     except (ValueError, KeyError) as error:
         raise unreadable(file, "a result of Ray Tune", error) from error
     failure = folder / "error.txt"
-    error = _told(failure.read_text(encoding="utf-8", errors="replace")) if failure.exists() else None
-    return Past(config, [by_step[step] for step in sorted(by_step)], error, ended=bool(rows and rows[-1].get("done")))
+    failed = _told(failure.read_text(encoding="utf-8", errors="replace")) if failure.exists() else None
+    return Past(config, [by_step[step] for step in sorted(by_step)], failed, ended=bool(rows and rows[-1].get("done")))
 
 
 def _told(text: str) -> str:

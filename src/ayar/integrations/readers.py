@@ -8,7 +8,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ayar.errors import LedgerError
-from ayar.integrations import mlflow, optuna, ray_tune, wandb
+from ayar.integrations import mlflow, optuna, ray_tune, wandb, wandb_offline
 from ayar.integrations.history import History
 
 KINDS = ("ayar", "optuna", "ray", "mlflow", "wandb")
@@ -28,12 +28,16 @@ def kind_of(path: Path) -> str:
             return "ray"
         if [*path.glob("meta.yaml"), *path.glob("*/meta.yaml")]:
             return "mlflow"
+        if wandb_offline.files(path):
+            return "wandb"
     else:
         with path.open("rb") as file:
             head = file.read(4096)
         first = head.partition(b"\n")[0]
         if head.startswith(b"SQLite format 3"):
             return _kind_of_sqlite(path)
+        if head.startswith(wandb_offline.MAGIC):
+            return "wandb"
         if b'"op_code"' in first:
             return "optuna"
         if b'"spec"' in first:
@@ -68,4 +72,6 @@ def read(path: Path, kind: str, *, name: str | None = None, names: Sequence[str]
         return optuna.read(path, name)
     if kind == "mlflow":
         return mlflow.read(path, name)
-    return ray_tune.read(path) if kind == "ray" else wandb.read(path, names)
+    if kind == "ray":
+        return ray_tune.read(path)
+    return wandb_offline.read(path) if path.is_dir() or path.suffix == ".wandb" else wandb.read(path, names)
