@@ -41,7 +41,7 @@ from ayar.run.local import open_pool
 from ayar.run.objective import as_training
 from ayar.run.workers import Workers
 from ayar.sealed import OPENED, open_test, test_score
-from ayar.search import searcher_named, sources
+from ayar.search import Population, searcher_named, sources
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Recommender
 from ayar.search.repeats import steadiest
@@ -541,7 +541,8 @@ class Study:
                 "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
                 "training has: iterations=50 in the space, or Study(..., horizon=50)."
             )
-        if self.searcher == "population" and not training.hands_over:
+        changes = isinstance(self._searcher, Population) and self._searcher.changes(self.space)
+        if changes and not training.hands_over:
             raise ObjectiveError(
                 f"Population-based training goes on from other trials' files, but this {training.kind} keeps none. "
                 "Write train(config, seed, folder) and save the state before each yield, or take another searcher."
