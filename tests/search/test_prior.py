@@ -104,7 +104,7 @@ def test_what_is_borne_out_by_nothing_is_seldom_followed():
 
 
 def test_most_trials_never_ask_what_was_known_before():
-    assert [number for number in range(60) if asks_the_past(number)] == [*range(1, 20, 2), 21, 31, 41, 51]
+    assert [number for number in range(60) if asks_the_past(number)] == [1, 3, 7, 11, 15, 19, 23, 33, 43, 53]
 
 
 def test_the_trials_that_do_not_ask_are_those_of_a_search_that_knows_nothing():

@@ -85,7 +85,7 @@ def first_points(
 
     def guess(number: int, earlier: list[Configuration]) -> Iterator[Configuration]:  # noqa: ARG001
         if asks_the_past(number) and memory is not None and trusted:
-            yield from memory.portfolio[number // 2 :]
+            yield from memory.portfolio[number // 3 :]
         if asks_the_past(number) and belief is not None and believed:
             yield space.decode(belief.draw(1, np.random.default_rng((problem.seed, number, 7)))[0])
         if number - first < len(even):
