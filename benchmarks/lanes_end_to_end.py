@@ -11,6 +11,11 @@ measured is compared. Time counts from the start of the command, so the start of
 does the same on the clock of the processor, which other programs disturb little: the whole search in one process,
 ledger and searcher included, without the start of the process. ``times_sooner`` then compares the work until the error.
 
+    python benchmarks/lanes_end_to_end.py bound [CONFIGURATIONS] > benchmarks/results/lanes_bound.json
+
+says what the built-in space could gain at most: the milliseconds of an epoch of random configurations alone, in a lane
+of their own, and in the best of several numbers of lanes that all have the same layout, which never happens.
+
 Two spaces: the built-in one of the digits, in which nearly every trial has a shape of its own (1 to 4 layers of 32 to
 512 units, mini-batches of 16 to 256); and one small shape, of which all else is tuned.
 """
@@ -25,9 +30,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+
+import numpy as np
+import torch
 
 import ayar
 from ayar.logbook import Logbook
@@ -180,6 +189,41 @@ def sooner_at(error: float, pairs: list[dict]) -> dict[str, float] | None:
     return {"mean": round(statistics.geometric_mean(ratios), 2), "seeds": len(ratios)} if ratios else None
 
 
+def bound(count: int) -> dict[str, object]:
+    """An epoch of random configurations, alone and in lanes, in milliseconds of the processor for each."""
+    torch.set_num_threads(1)
+    task = ayar.load_task("digits", seed=0)
+    recipe, space, rng = ayar.deep_net(task.data), default_space(task.data), np.random.default_rng(0)
+    rows = []
+    for config in [space.default(), *(space.sample(rng) for _ in range(count))]:
+        trial = recipe.begin(config, 1)
+        alone = per_epoch(lambda trial=trial: trial.measure(trial.epoch()))
+        row = {"units": config["hidden_units"], "batch_size": config["batch_size"], "alone_ms": alone}
+        for width in (1, 4, 16):
+            lanes = recipe.lanes(width)
+            for number in range(width):
+                lanes.load(number, {**config, "iterations": 10**6}, number, None, 0, 10**6)
+            row[f"lanes_{width}_ms"] = per_epoch(lanes.advance, width)
+        if all(row[f"lanes_{width}_ms"] > 0.05 for width in (1, 4, 16)):  # one that diverges ends at once
+            rows.append(row)
+    alone = sum(row["alone_ms"] for row in rows)
+    shared = sum(min(row[f"lanes_{width}_ms"] for width in (1, 4, 16)) for row in rows)
+    by_itself = sum(row["lanes_1_ms"] for row in rows)
+    ratios = {"in_a_lane_of_its_own": round(alone / by_itself, 2), "where_all_are_shared": round(alone / shared, 2)}
+    return {"times_the_epochs_at_most": ratios, "configurations": rows}
+
+
+def per_epoch(train: Callable[[], object], nets: int = 1) -> float:
+    """Milliseconds of the processor for an epoch of each of ``nets``: the least of some."""
+    train()
+    best, ends = float("inf"), time.process_time() + 0.05
+    while time.process_time() < ends or best == float("inf"):
+        begun = time.process_time()
+        train()
+        best = min(best, time.process_time() - begun)
+    return round(best / nets * 1e3, 2)
+
+
 def summary(pairs: list[dict]) -> dict[str, object]:
     """Geometric means over the seeds, with the range."""
     found: dict[str, object] = {"times_sooner_at": {error: sooner_at(error, pairs) for error in ERRORS}}
@@ -194,9 +238,14 @@ def summary(pairs: list[dict]) -> dict[str, object]:
 
 
 def main() -> None:
-    numbers = [argument for argument in sys.argv[1:] if argument != "processor"]
+    numbers = [argument for argument in sys.argv[1:] if argument not in ("processor", "bound")]
     seeds, seconds = (int(numbers[0]) if numbers else 8), (float(numbers[1]) if len(numbers) > 1 else 30)
-    if "processor" in sys.argv:
+    if "bound" in sys.argv:
+        kernels = {**widest_kernels(), "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        if not kernels.keys() <= os.environ.keys():  # NumPy has read them by now, so begin again
+            os.execve(sys.executable, [sys.executable, *sys.argv], {**kernels, **os.environ})
+        result = bound(int(numbers[0]) if numbers else 30)
+    elif "processor" in sys.argv:
         result = by_processor(seeds, seconds)
     else:
         result = {"command": "ayar tune digits --confirm 0", "seconds": seconds, "seeds": seeds}
