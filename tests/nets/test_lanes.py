@@ -291,13 +291,13 @@ def test_where_nobody_says_how_many_the_machine_is_asked_once_two_of_a_kind_have
     lanes.load(1, config, 1, None, 0, 3)
     (file,) = tmp_path.rglob("*.json")
     (found,) = (known for what, known in json.loads(file.read_text()).items() if "layers" in what)
-    assert lanes.free == max(0, min(found["width"], 4) - 2)
+    assert lanes.free == max(0, min(found["few"], 4) - 2)
     assert {step for _, step, _ in lanes.advance()} <= {0, 1}
 
 
 def test_lanes_double_where_trials_share_a_layout_and_stay_few_where_they_do_not(classes, monkeypatch):
     """A trial beside others of its kind costs them little; beside others it only makes all of them wait."""
-    monkeypatch.setattr("ayar.nets.lanes.best_fit", lambda *_: Fit(6, 1))
+    monkeypatch.setattr("ayar.nets.lanes.best_fit", lambda *_: Fit(8, 6, 1))
 
     def under_way(units):
         """How many trials were at each epoch, with hidden layers of so many units each."""

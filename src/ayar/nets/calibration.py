@@ -25,6 +25,7 @@ from ayar.nets.using import using
 
 WIDEST = {"cpu": 64, "cuda": 4096}
 WORTH = 1.05  # times the best time per lane that is still taken for it, to have fewer lanes
+SAVING = 0.8  # of the time for each, that twice as many are to take at most
 TRIAL_S = 0.005  # for each width and repeat
 REPEATS = 4
 ORDER_BYTES = 2**30  # of an epoch's orders of the rows: with very many rows, fewer lanes
@@ -36,10 +37,13 @@ class Fit(NamedTuple):
 
     Attributes:
         width: How many together: the least number that takes close to the least time for each.
+        few: How many together where each is to be learned from: from here on, twice as many save less than a fifth of
+            the time for each, and a search does not know yet what comes of them.
         threads: With so many threads of PyTorch's; None for as many as there are.
     """
 
     width: int
+    few: int
     threads: int | None = None
 
 
@@ -59,13 +63,16 @@ def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], materia
     X = material.X_train
     rows = min(batch_size, len(X))
     if material.device.type == "cpu" and threads_of(layout, rows) is None:
-        return Fit(1)
+        return Fit(1, 1)
     kind = f"{X.dtype}" if material.precision == "highest" else f"{X.dtype} in {material.precision} precision"
     where = "" if material.device.type == "cpu" else f" on {material.device.type}"
-    what = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}{where}"
+    what = (
+        f"widths: {len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}{where}"
+    )
     found = remembered(what, partial(_measured, layout, rows, config, material))
     most = max(1, ORDER_BYTES // (4 * len(X)))
-    return Fit(min(int(found["width"]), most), int(found["threads"]) if "threads" in found else None)
+    width, few = (min(int(found[name]), most) for name in ("width", "few"))
+    return Fit(width, few, int(found["threads"]) if "threads" in found else None)
 
 
 def threads_of(layout: Layout, rows: int) -> int | None:
@@ -109,10 +116,12 @@ def _widths(layout: Layout, rows: int, config: Mapping[str, Any], material: Mate
             seconds[width] = min(seconds[width], timer())
     best = min(s / w for w, s in seconds.items())
     width = min(w for w, s in seconds.items() if s / w <= WORTH * best)
+    few = next((w for w in seconds if 2 * w not in seconds or seconds[2 * w] > SAVING * 2 * seconds[w]), width)
     until = [w for w in seconds if w <= max(width, 2)]  # where their numbers fit into the cache
     t1, t0 = np.polyfit(until, [seconds[w] for w in until], 1) if len(until) > 1 else (best, 0.0)
     lane_us = seconds[width] / width * 1e6
-    return {"width": width, "lane_us": round(lane_us, 2), "t0_us": round(t0 * 1e6, 1), "t1_us": round(t1 * 1e6, 2)}
+    t = {"lane_us": round(lane_us, 2), "t0_us": round(t0 * 1e6, 1), "t1_us": round(t1 * 1e6, 2)}
+    return {"width": width, "few": min(few, width), **t}
 
 
 @torch.inference_mode()

@@ -140,7 +140,8 @@ class DenseLanes:
             for group in alike:
                 if group.width is None:
                     with self._material.multiplied():
-                        group.width, group.threads = best_fit(layout, batch_size, lane.config, self._material)
+                        fit = best_fit(layout, batch_size, lane.config, self._material)
+                        group.width, group.threads = fit.few, fit.threads
         for group in alike:
             if group.width is None or len(group.lanes) < group.width:
                 group.add(lane)
