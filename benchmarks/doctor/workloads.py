@@ -1,4 +1,4 @@
-"""Twenty-six tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
+"""Twenty-seven tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
 
 All have a few thousand training rows at most, standardised, so that a run takes milliseconds.
 """
@@ -240,6 +240,16 @@ def sentences(name: str, length: int, words: int) -> Callable[[Path | None], Row
     return rows
 
 
+def word_counts(name: str, words: int) -> Callable[[Path | None], Rows]:
+    """How often each of the most frequent words stands in a text."""
+
+    def rows(folder: Path | None) -> Rows:
+        X, y = sentences(name, 40, words + 2)(folder)
+        return np.stack([(X == word).sum(axis=1) for word in range(2, words + 2)], axis=1), y
+
+    return rows
+
+
 def letters(folder: Path | None) -> Rows:
     """Eight letters and the next one."""
     z = file_of("nlp_tinyshakespeare", folder)
@@ -373,13 +383,14 @@ TASKS: dict[str, Task] = {
     "numerals": Task("images", pictures("cv_mnist_10k", 7), conv, "adam", "constant", 10),
     "companions": Task("clicks", companions, factors, "sgd", "cosine", 2, scalable=False),
     "impedance": Task("regression", impedance, dense(), "adam", "cosine", 0),
+    "question words": Task("text", word_counts("nlp_trec", 100), dense(1), "sgd", "constant", 6),
 }
 
-SEALED = ("questions", "numerals", "companions", "impedance")
+SEALED = ("question words", "numerals", "companions", "impedance")
 """Workloads that nobody looked at before every threshold was fixed."""
 
 OPENED = ("friedman", "products", "rings", "spoken segments")
 """Workloads that an earlier version was reported on once, sealed until then; they belong to the fitted ones now."""
 
-COSTLY = ("small pictures", "marker", "letters", "spoken digits", "tastes", "objects")
+COSTLY = ("small pictures", "marker", "letters", "spoken digits", "tastes", "objects", "questions")
 """Workloads that take the longest: trained only where they are named."""
