@@ -30,6 +30,8 @@ from workloads import OPENED, SEALED, TASKS
 from ayar.curves import diagnose
 from ayar.records import Confidence, Curve
 
+TIMES = ("first", "second")
+
 PAGE = Path(__file__).parents[1] / "results" / "doctor.md"
 
 
@@ -38,8 +40,11 @@ def report(cache: Path, left_out: str) -> str:
     names = [name for name in TASKS if (cache / f"{name}.npz").exists()]
     groups = {
         "Sealed workloads": [name for name in names if name in SEALED],
-        "Workloads sealed for the version before": [name for name in names if name in OPENED],
-        "Fitted workloads": [name for name in names if name not in SEALED + OPENED],
+        **{
+            f"Workloads opened {time}": [n for n in names if n in group]
+            for time, group in zip(TIMES, OPENED, strict=True)
+        },
+        "Fitted workloads": [name for name in names if name not in SEALED + sum(OPENED, ())],
     }
     parts = {title: [r for name in group for r in labelled(name, cache)] for title, group in groups.items()}
     sections = [section(title, runs) for title, runs in parts.items() if runs]
@@ -62,13 +67,19 @@ every run, with the same seeds. A move *helps* when it ends lower on validation 
 and 5 % of what the workload's best run gains. A *faulty* run is one with a fault that some move helps; a *sound* one a
 variant near the best that none does. *Beside* means beside ten other runs of the same workload and seed, drawn at
 random, as in a young study. The rules, their thresholds and the order of the advice were fixed before the sealed
-workloads were labelled. Four others were sealed for the version before and opened for its page: this version's rules
-were made while looking at them, too, so they belong to the fitted ones now and are shown apart only for comparison.
+workloads were labelled. Twice four others were sealed, labelled once and then looked at, so the rules of today were
+made with them, too; they are shown apart, and what was found when they were opened stands below.
 """
 
 
 TAIL = """## What was tried, and what it says
 
+- **Sealed and opened.** When they were labelled, with the rules of that time, the first four had a balanced accuracy of
+  0.901 with 7 of 627 the wrong way, helpful first moves on 74.2 % of faulty runs, one of three on 84.6 %, and 8.4 % of
+  sound runs flagged; the second four 0.952 with 1 of 612, 87.6 %, 96.1 %, and 14.3 %. All but three of the second
+  four's flags were one rule: a loss that came late was called too slow, in `question words`, though no other run was
+  lower. It asks for another run that ends lower now, at a cost of 0.2 points of balanced accuracy and advice on the
+  first sixteen; nothing else was changed before the last four were labelled, and nothing after it.
 - **Movement beside another run's.** The version before measured swings against the run's own fall alone. Runs that
   went up and down by a few percent of the loss, and ended where they began, were called diverging or too high; all
   7 wrong directions of the four workloads opened for it were such runs, in `products`. Three signals beside the

@@ -1,4 +1,4 @@
-"""Twenty-seven tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
+"""Thirty-one tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
 
 All have a few thousand training rows at most, standardised, so that a run takes milliseconds.
 """
@@ -319,6 +319,14 @@ def impedance(_: Path | None) -> Rows:
     return X, y
 
 
+def phase(_: Path | None) -> Rows:
+    """The phase angle of the same circuit."""
+    from sklearn.datasets import make_friedman3
+
+    X, y = make_friedman3(ROWS + VALID, noise=0.1, random_state=25)
+    return X, y
+
+
 def ranking(folder: Path | None) -> Rows:
     """Relevance of documents as a number."""
     z = file_of("ltr_mq2008", folder)
@@ -384,12 +392,19 @@ TASKS: dict[str, Task] = {
     "companions": Task("clicks", companions, factors, "sgd", "cosine", 2, scalable=False),
     "impedance": Task("regression", impedance, dense(), "adam", "cosine", 0),
     "question words": Task("text", word_counts("nlp_trec", 100), dense(1), "sgd", "constant", 6),
+    "opinion words": Task("text", word_counts("nlp_sst2", 100), dense(1), "adam", "cosine", 2),
+    "small objects": Task("images", pictures("cv_cifar10_10k", 8), conv, "sgd", "cosine", 10),
+    "phase": Task("regression", phase, dense(2, rectified=False), "sgd", "constant", 0),
+    "wine": Task("tables", shipped("wine"), dense(), "adam", "constant", 3),
 }
 
-SEALED = ("question words", "numerals", "companions", "impedance")
+SEALED = ("opinion words", "small objects", "phase", "wine")
 """Workloads that nobody looked at before every threshold was fixed."""
 
-OPENED = ("friedman", "products", "rings", "spoken segments")
+OPENED = (
+    ("friedman", "products", "rings", "spoken segments"),
+    ("question words", "numerals", "companions", "impedance"),
+)
 """Workloads that an earlier version was reported on once, sealed until then; they belong to the fitted ones now."""
 
 COSTLY = ("small pictures", "marker", "letters", "spoken digits", "tastes", "objects", "questions")

@@ -320,6 +320,13 @@ def test_an_untrained_net_that_tells_no_class_from_another_has_tiny_weights_if_i
     assert "vanishing gradients" in names(curve(slow, gradient_norm=norms), siblings=[curve(1.05 * slow)], n_classes=4)
 
 
+def test_a_loss_that_comes_late_is_too_slow_only_where_another_run_ends_lower():
+    late = 1 - 0.5 / (1 + np.exp(-(STEPS - 60) / 6))
+
+    assert "too slow" in names(curve(late))
+    assert "too slow" not in names(curve(late), siblings=[curve(late + 0.01)])
+
+
 def test_swings_that_no_other_run_beats_and_that_calmed_down_are_no_fault():
     calmed = 0.1 + 0.9**STEPS + 2.0 * np.exp(-STEPS / 25) * np.abs(np.sin(STEPS))
 

@@ -116,7 +116,7 @@ def too_slow(r: Reading) -> Verdict | None:
         return None
     limit = t.late_beaten if beaten else t.late_annealed if r.annealed else t.late
     unfinished = s.gain_end > t.gaining and s.gain_end_z > 3 and not r.annealed and not unbeaten(r)
-    late = s.t90 > limit
+    late = s.t90 > limit and not unbeaten(r)
     if not (unfinished or late) or _counts_no_more(r):
         return None
     evidence = [Evidence("gain_end", s.gain_end, t.gaining)] if unfinished else []

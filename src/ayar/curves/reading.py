@@ -127,6 +127,7 @@ def read(
     points, last = line.signals.points, line.signals.steps[1]
     validation = "valid_loss" if "valid_loss" in columns else "loss"
     valid = line if validation == metric else Line.of(*columns[validation])
+    siblings = [sibling for sibling in siblings if sibling is not curve]  # none is its own rival
     as_long = [sibling for sibling in siblings if sibling.last_step >= last]
     best = min(as_long, key=lambda sibling: _end(sibling, "loss", last), default=Curve())
     steps, values = best.metric(metric)
