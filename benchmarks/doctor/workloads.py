@@ -245,7 +245,7 @@ def word_counts(name: str, words: int) -> Callable[[Path | None], Rows]:
 
     def rows(folder: Path | None) -> Rows:
         X, y = sentences(name, 40, words + 2)(folder)
-        return np.stack([(X == word).sum(axis=1) for word in range(2, words + 2)], axis=1), y
+        return (X[:, :, None] == np.arange(2, words + 2)).sum(axis=1), y
 
     return rows
 

@@ -324,14 +324,15 @@ def test_a_loss_that_comes_late_is_too_slow_only_where_another_run_ends_lower():
     late = 1 - 0.5 / (1 + np.exp(-(STEPS - 60) / 6))
 
     assert "too slow" in names(curve(late))
-    assert "too slow" not in names(curve(late), siblings=[curve(late + 0.01)])
+    assert "too slow" in names(curve(late), siblings=[curve(late + 0.01)])
+    assert "too slow" not in names(curve(late), siblings=[curve(late + 0.01 * k) for k in range(1, 6)])
 
 
 def test_swings_that_no_other_run_beats_and_that_calmed_down_are_no_fault():
     calmed = 0.1 + 0.9**STEPS + 2.0 * np.exp(-STEPS / 25) * np.abs(np.sin(STEPS))
 
     assert "too high" in names(curve(calmed))
-    assert "too high" not in names(curve(calmed), siblings=[curve(0.11 + 0.9**STEPS)])
+    assert "too high" not in names(curve(calmed), siblings=[curve(0.11 + 0.9**STEPS)] * 5)
 
 
 def test_a_remark_leaves_the_headline_to_what_is_sound():

@@ -28,7 +28,7 @@ SLOW, SLOWER, WILD = trial(0, 0.01, 0.99), trial(1, 0.002, 0.995), trial(2, 0.5,
 def test_the_best_trials_moves_come_first():
     assert diagnose(SLOW.curve)[0].name == "too slow"
     rates = [config["learning_rate"] for config in moves(PROBLEM, [WILD, SLOWER, SLOW])]
-    assert rates == [0.03, 0.02, 0.05]
+    assert rates == [0.1, 0.02, 0.05]
 
 
 def test_confirmation_trials_are_not_read():
@@ -47,7 +47,7 @@ def test_every_fourth_new_trial_is_a_move():
 
     moved = [place for place, (ours, theirs) in enumerate(zip(proposals, plain, strict=True)) if ours != theirs]
     assert moved == [1, 5]  # the 4th and the 8th trial
-    assert [proposals[place].config["learning_rate"] for place in moved] == [0.03, 0.02]
+    assert [proposals[place].config["learning_rate"] for place in moved] == [0.1, 0.02]
 
 
 def test_continuations_are_left_alone():
@@ -67,9 +67,9 @@ def test_trials_that_begin_where_another_stands_are_left_alone():
 
 
 def test_a_move_that_was_tried_is_not_proposed_again():
-    tried = trial(2, 0.03, 0.9)
+    tried = trial(2, 0.1, 0.9)
     (proposal,) = Advised(Random(), every=1).propose(PROBLEM, [SLOW, tried], 1)
-    assert proposal.config["learning_rate"] != 0.03
+    assert proposal.config["learning_rate"] != 0.1
 
 
 def test_an_unknown_doctor_is_refused():

@@ -15,6 +15,9 @@ from ayar.curves.reading import MIN_POINTS, Reading
 from ayar.curves.signals import thin, trailing_median
 from ayar.records import Confidence, Curve, Evidence, Verdict
 
+FEW = 5
+"""Other runs that are fewer may all be bad."""
+
 
 def blown_up(curve: Curve, step: int) -> Verdict:
     """The verdict on a loss that is no number any more: nothing else about the curve matters then."""
@@ -313,8 +316,8 @@ def deficit(r: Reading) -> float:
 
 
 def unbeaten(r: Reading) -> bool:
-    """Whether there are other runs and none of them fell much further, in either loss."""
-    return r.rival is not None and max(deficit(r), r.behind) <= r.thresholds.beaten
+    """Whether there are several other runs and none of them fell much further, in either loss."""
+    return r.rival is not None and r.others >= FEW and max(deficit(r), r.behind) <= r.thresholds.beaten
 
 
 def noisy_late(r: Reading) -> Verdict | None:

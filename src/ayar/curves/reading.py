@@ -62,6 +62,7 @@ class Reading:
         rival: The same metric of the sibling whose loss is least at this curve's last step; None without one.
         onward: What the best run that went on gained after this curve's last step, as a share of its fall.
         behind: How much further the loss itself of that sibling had fallen by then, as a share of its fall.
+        others: How many siblings went as far as this curve.
         start: The loss of the untrained net by the same metric, the median of the siblings'; NaN without any.
         thresholds: What the rules compare signals with.
     """
@@ -78,6 +79,7 @@ class Reading:
     rival: Line | None
     behind: float = 0.0
     onward: float = 0.0
+    others: int = 0
     start: float = math.nan
     thresholds: Thresholds = FITTED
 
@@ -146,6 +148,7 @@ def read(
         rival=rival if rival.is_readable else None,
         behind=_behind(curve, best, last),
         onward=_onward(best, last),
+        others=len(as_long),
         start=_start(siblings, metric),
         thresholds=thresholds,
     )
