@@ -18,7 +18,7 @@ from ayar.nets.deep_net import deep_net
 from ayar.nets.tasks import load_task
 from ayar.records import ScoreKind
 
-STEPS, ITERATIONS, SEEDS = 900, 30, 4
+STEPS, ITERATIONS, SEEDS = 900, 30, 3
 SPACE = Space(
     learning_rate=Float(1e-4, 0.3, log=True),
     weight_decay=Float(1e-6, 1e-1, log=True),
