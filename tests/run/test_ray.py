@@ -25,7 +25,7 @@ def kill_node():
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
-    node = cluster.add_node(num_cpus=1)
+    node = cluster.add_node(num_cpus=1, resources={"fast_disk": 1})
     ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
     cluster.wait_for_nodes()
     yield lambda: cluster.remove_node(node, allow_graceful=False)
@@ -68,6 +68,15 @@ def test_moves_are_trained_paused_and_continued_where_they_are_held(kill_node, m
     assert {event.metrics["threads"] for event in measured} == {1}
     assert events[-1] == Finished(2, ended=False)
     assert curve(events, 2)[-1][0] < 6
+
+
+def test_a_worker_takes_the_resources_that_it_asks_for(kill_node, move):
+    workers = Workers(1, on="ray", resources={"fast_disk": 0.75})
+    with open_pool(falling, metric="loss", horizon=6, workers=workers) as pool:
+        pool.submit(move(0, 0, 6, s=0.1))
+        while not pool.wait(1):
+            pass
+        assert ray.available_resources()["fast_disk"] == 0.25
 
 
 def test_what_goes_wrong_is_told_with_the_last_output(kill_node, move, finish):

@@ -223,3 +223,8 @@ def test_a_full_disk_is_no_trials_fault(tmp_path):
         full.unlink()
         study.tune(train, confirm=0, progress=False)
         assert [t.curve.last_step for t in study.trials()] == [3, 3]
+
+
+def test_resources_of_a_cluster_are_refused_where_there_is_none():
+    with pytest.raises(BudgetError, match=r"resources=\{'fast_disk': 1\} are what nodes of a Ray cluster offer"):
+        pool_of(lambda config, seed: 0.5, resources={"fast_disk": 1})

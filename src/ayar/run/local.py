@@ -51,6 +51,11 @@ def open_pool(
         MissingExtra: Ray is wanted and not installed.
     """
     workers = Workers.of(workers)
+    if workers.resources and workers.on != "ray":
+        raise BudgetError(
+            f"resources={dict(workers.resources)} are what nodes of a Ray cluster offer. Leave them out, or train "
+            "there: on='ray'."
+        )
     if workers.count == 0:
         if workers.memory_gb or workers.trial_timeout_s or workers.gpus:
             raise BudgetError("Limits and GPUs are for worker processes; with workers=0 there are none. Give 1.")

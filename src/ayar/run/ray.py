@@ -56,7 +56,8 @@ class RaySite:
 
     Args:
         pickled: The objective. The modules that it imports must be importable on the nodes.
-        workers: What each worker asks for: ``threads`` processors, ``gpus_per_worker`` GPUs, ``memory_gb``.
+        workers: What each worker asks for: ``threads`` processors, ``gpus_per_worker`` GPUs, ``memory_gb``,
+            ``resources``.
         metric: What every step must measure.
         horizon: The largest step.
         folder: Where each trial gets a folder. What one node writes there, another finds only on a shared file
@@ -74,6 +75,7 @@ class RaySite:
         self._actor = ray.remote(_Actor).options(
             num_cpus=workers.threads or 1,
             num_gpus=workers.gpus_per_worker or 0,
+            resources=dict(workers.resources),
             memory=None if workers.memory_gb is None else int(workers.memory_gb * 1e9),
             max_restarts=0,  # a lost actor is replaced by its pool, which knows what it was training
             runtime_env={"env_vars": told},

@@ -7,7 +7,7 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ayar.errors import BudgetError
 
@@ -32,6 +32,7 @@ class Workers:
         step_timeout_s: Seconds that one step may take. Steps that a restart has to train again are allowed for.
         trial_timeout_s: Seconds that a trial may train in all, steps of the past included.
         on: Where they are: ``"local"`` or ``"ray"``.
+        resources: On Ray, what else each asks for, as the cluster's nodes name it: ``{"fast_disk": 1}``.
 
     >>> [Workers(4, gpus=("0", "1")).gpus_of(number) for number in range(4)]
     ['0', '1', '0', '1']
@@ -47,6 +48,7 @@ class Workers:
     step_timeout_s: float | None = None
     trial_timeout_s: float | None = None
     on: str = "local"
+    resources: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.count < 0:
