@@ -458,7 +458,8 @@ class Study:
         budget = Budget(minutes, trials, steps, 0.0 if self.objectives else confirm)
         if minutes is trials is steps is None and self.space.size is None:
             raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
-        at_most, listens = _at_most(lanes), Doctor.named(doctor)
+        # Of a paused trial that a lane keeps in memory there is no file that another trial could begin with.
+        at_most, listens = 0 if self._branches else _at_most(lanes), Doctor.named(doctor)
         crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
         busy = max(crew.count, 1)
         problem = self._problem(sliceable=self._sliceable(objective), max_trials=trials)
@@ -533,6 +534,11 @@ class Study:
                 self.note(kind, body)
         return found
 
+    @property
+    def _branches(self) -> bool:
+        """Whether trials may begin with the state of others."""
+        return isinstance(self._searcher, Population) and self._searcher.changes(self.space)
+
     def _sliceable(self, objective: Any) -> bool:
         """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""
         training = as_training(objective, metric=self.metric)
@@ -541,8 +547,7 @@ class Study:
                 "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
                 "training has: iterations=50 in the space, or Study(..., horizon=50)."
             )
-        changes = isinstance(self._searcher, Population) and self._searcher.changes(self.space)
-        if changes and not training.hands_over:
+        if self._branches and not training.hands_over:
             raise ObjectiveError(
                 f"Population-based training goes on from other trials' files, but this {training.kind} keeps none. "
                 "Write train(config, seed, folder) and save the state before each yield, or take another searcher."

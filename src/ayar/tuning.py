@@ -305,6 +305,7 @@ class Tuning:
         Otherwise, because the parent has gone on or its folder was removed, the trial's own worker trains as far.
         """
         busy = parent in self.active or parent in self.book.elsewhere
+        busy = busy or (self.pool.lanes is not None and self.pool.holds(parent))  # its state is in memory alone
         if not busy and self.book.trial(parent).stands_at == move.start_step:
             hand_over(latest_folder(parent, self.folder), own_folder(move, self.folder), move.schedule[-1])
 
