@@ -58,7 +58,7 @@ ENOUGH_PAIRS = 7  # a plan that ends earlier leaves all but large gains open
 FUTILE = 0.3  # a t value below this half-way seldom turns into a proof
 ERROR = 0.05  # false alarms allowed; also shared by all challengers where the screening is read as evidence
 _TELLS_SKEWNESS = 7  # pairs; fewer say nothing of it
-_DOUBT = 0.25  # that a gain reaches the margin: its mean would not do, for of small gains only lucky ones are proven
+_DOUBT = 1 / 3  # that a gain reaches the margin: its mean would not do, for of small gains only lucky ones are proven
 _GUARD = 0.035  # of power, which the guard against lopsided gains costs where they are not
 _TESTED = 0.85  # of the error; the rest is in reserve for lopsided gains, which no guard sees wholly
 

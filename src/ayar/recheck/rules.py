@@ -35,9 +35,8 @@ def rescaled(config: Configuration, space: Space, changed: Mapping[str, Change])
       like times the square root of k, with ``1 - beta`` times k where that stays below 1, epsilon divided by the
       root (Malladi et al. 2022, arXiv 2205.10287), and weight decay times the root, so that the time scale
       1 / (learning rate x weight decay) counts epochs as before (Wang & Aitchison 2024, arXiv 2405.13698).
-    - Training rows times r, epochs as before: the learning rate times ``r ** -0.3`` for the longer horizon (the form of
-      Bjorck et al. 2024, arXiv 2409.19913), with such a weight decay that the product of both is divided by r (the
-      time scale in epochs, as above); and each of the two alone.
+    - Training rows times r, epochs as before: weight decay divided by r (the same), or the learning rate times
+      ``r ** -0.3`` for the longer horizon (the form of Bjorck et al. 2024, arXiv 2409.19913).
     - Width times w: the learning rate divided by w for Adam and its like (Yang et al. 2022, arXiv 2203.03466), weight
       decay times w.
 
@@ -114,11 +113,10 @@ def _for_batch_size(config: Configuration, ratio: float, adaptive: bool | None) 
 
 
 def _for_rows(ratio: float) -> list[tuple[Factors, str]]:
-    told, slower = f"rows x {ratio:.3g}", ratio**-HORIZON_EXPONENT
+    told = f"rows x {ratio:.3g}"
     return [
-        ({"learning_rate": slower, "weight_decay": 1 / ratio / slower}, f"{told}, both"),
         ({"weight_decay": 1 / ratio}, f"{told}, weight decay"),
-        ({"learning_rate": slower}, f"{told}, learning rate"),
+        ({"learning_rate": ratio**-HORIZON_EXPONENT}, f"{told}, learning rate"),
     ]
 
 
