@@ -250,12 +250,6 @@ print(study.best_trial.number, study.best_value, study.best_params)
 """
 
 
-ALL_OF_OPTUNA = """
-import sys, optuna
-optuna.logging.set_verbosity(optuna.logging.ERROR)
-study = optuna.load_study(study_name="main", storage="sqlite:///" + sys.argv[1])
-print(len(study.trials))
-"""
 ALL_OF_AYAR = "import ayar, sys; print(len(ayar.Study(sys.argv[1]).trials()))"
 NEXT_OF_AYAR = """
 import sys, ayar
@@ -292,7 +286,6 @@ def open_(folder: Path, trials: int = 50_000, points: int = 100) -> dict[str, An
         "ayar, every trial as a record": [sys.executable, "-c", ALL_OF_AYAR, str(made)],
         "ayar, ready to tune on": [sys.executable, "-c", NEXT_OF_AYAR, str(made)],
         "optuna's best trial": [sys.executable, "-c", BEST_OF_OPTUNA, str(theirs)],
-        "optuna, every trial as a record": [sys.executable, "-c", ALL_OF_OPTUNA, str(theirs)],
     }
     found: dict[str, list[dict[str, float]]] = {name: [] for name in arms}
     for repeat in range(REPEATS):
