@@ -9,6 +9,7 @@ from tests.postgres import server
 from ayar.ledger import Ledger
 from ayar.ledger.schema import TABLES
 
+collect_ignore_glob = ["*/data/*"]  # fixtures, and the scripts that wrote them with other tools
 _NUMBERS = itertools.count()
 
 
