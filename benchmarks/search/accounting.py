@@ -28,7 +28,7 @@ class Candidates:
 
     def nearest(self, wish: Configuration) -> Configuration:
         """Take the candidate out."""
-        distance = ((self._points - self._space.encode(wish)) ** 2).sum(axis=1)
+        distance = ((self._points - self._space.encode(wish, outside=True)) ** 2).sum(axis=1)
         place = int(np.where(self._free, distance, np.inf).argmin())
         self._free[place] = False
         candidates: Any = self._space.candidates
