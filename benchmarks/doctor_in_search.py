@@ -4,11 +4,11 @@
     python benchmarks/doctor_in_search.py search CACHE [--seeds N] [--seconds S] [--recorded FOLDER]
 
 ``table`` trains every configuration of a grid once for small nets of ``benchmarks/doctor``, in learning rates as wide
-as those of a user who knows nothing; a few minutes for each workload. ``search`` replays searches on those real curves:
-each arm (off, stop, advise, listen) searches with the same seeds and as many steps, so seeds are pairs. The regret of
-what each recommends is what counts: its validation loss above the best of the grid, as a share of what that gains on an
-untrained net. ``--recorded`` adds how often early stopping was right on recorded trainings of other people: folders of
-``curves.load`` files. A search that was cut short by ``--seconds`` goes on with the next call.
+as those of a user who knows nothing; a minute or two for each workload. ``search`` replays searches on these real
+curves: each arm (off, stop, advise, listen) searches with the same seeds and as many steps, so seeds are pairs. The
+regret of what each recommends is what counts: its validation loss above the best of the grid, as a share of what that
+gains on an untrained net. ``--recorded`` adds how often early stopping was right on recorded trainings of other
+people: folders of ``curves.load`` files. A search that was cut short by ``--seconds`` goes on with the next call.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from ayar.search.history import FACTS, History, column
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Choice, Space
 
-WORKLOADS = ("rings", "friedman", "breast cancer", "correlated teacher")
+WORKLOADS = ("rings", "friedman")
 SEARCHERS: dict[str, Searcher] = {"auto": Auto(), "random": Random()}
 ARMS = ("off", "stop", "advise", "listen")
 BUDGETS = (3, 6, 12)
@@ -52,12 +52,14 @@ BUDGETS = (3, 6, 12)
 
 RESULT = Path(__file__).with_name("results") / "doctor_in_search.json"
 
+WHAT = "regret of searches on grids of real curves"
+
 SPACE = Space(
     learning_rate=Choice(*RATES, ordered=True),
     optimizer=Choice("sgd", "adam"),
     schedule=Choice("constant", "cosine"),
-    batch_size=Choice(8, 32, 128, ordered=True),
-    hidden_units=Choice(16, 32, 64, ordered=True),
+    batch_size=Choice(8, 32, ordered=True),
+    hidden_units=Choice(16, 32, ordered=True),
     dropout=Choice(0.0, 0.2, 0.6, ordered=True),
 )
 
@@ -246,7 +248,7 @@ def search_all(cache: Path, seeds: int, seconds: float, folder: Path | None) -> 
     """Search with every arm, and write the result after each seed."""
     known: dict[str, Any] = json.loads(RESULT.read_text()) if RESULT.exists() else {}
     result: dict[str, Any] = {"recorded trainings": recorded(folder) if folder else known.get("recorded trainings", {})}
-    rows: list[dict[str, Any]] = known.get("runs", [])
+    rows: list[dict[str, Any]] = known.get("runs", []) if known.get("what") == WHAT else []
     there = {(r["workload"], r["searcher"], r["arm"], r["seed"]) for r in rows}
     tables = {name: Table.of(cache / f"grid {name}.npz") for name in WORKLOADS if (cache / f"grid {name}.npz").exists()}
     start = time.perf_counter()
@@ -258,7 +260,7 @@ def search_all(cache: Path, seeds: int, seconds: float, folder: Path | None) -> 
                 key = {"workload": name, "searcher": searcher, "arm": arm, "seed": seed}
                 rows.append(key | searched(table, SEARCHERS[searcher], Doctor(arm), seed))
     result |= {
-        "what": __doc__.strip().splitlines()[0],
+        "what": WHAT,
         "configurations": len(every_configuration()),
         "compared": compared(rows),
         "versions": {name: version(name) for name in ("ayar", "torch", "numpy", "scikit-learn")},
