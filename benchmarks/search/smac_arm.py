@@ -41,6 +41,7 @@ def smac(replay: Replay, full_runs: float) -> Run:
 def smac_hyperband(replay: Replay, full_runs: float) -> Run:
     """Search with its Hyperband over a random forest; trainings are continued, not begun anew."""
     from smac import MultiFidelityFacade, Scenario
+    from smac.main.exceptions import ConfigurationSpaceExhaustedException
 
     problem, free, account = replay.problem, Candidates(replay.problem.space), Account(replay, full_runs)
     with tempfile.TemporaryDirectory() as folder:
@@ -57,7 +58,10 @@ def smac_hyperband(replay: Replay, full_runs: float) -> Run:
         losses: list[float] = []
         curves: dict[Any, tuple[int, dict[int, float]]] = {}
         while account.open and (free or curves):
-            asked = facade.ask()
+            try:
+                asked = facade.ask()
+            except ConfigurationSpaceExhaustedException:  # it has drawn for long enough without meeting a new one
+                break
             if asked.config not in curves:
                 if not free:
                     break
