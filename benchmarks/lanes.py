@@ -353,6 +353,7 @@ def main() -> None:
         "gflops": {library: round(flops / 1e9) for library, flops in peak_flops().items()},
         "repeats": repeats,
         "threads": 1,
+        "openblas_coretype": os.environ.get("OPENBLAS_CORETYPE"),
         "time": "of the processor" if is_cpu else "on the wall",
         "load_1min": round(os.getloadavg()[0], 1),
         "python": platform.python_version(),

@@ -252,6 +252,7 @@ def main() -> None:
         for name, space in SPACES.items():
             pairs = [paired(seed, seconds, space) for seed in range(seeds)]
             result[name] = {**summary(pairs), "pairs": pairs}
+    result["openblas_coretype"] = os.environ.get("OPENBLAS_CORETYPE", widest_kernels().get("OPENBLAS_CORETYPE"))
     result["versions"] = {name: version(name) for name in ("ayar", "torch", "numpy", "scikit-learn")}
     result["machine"] = f"{platform.system()} {platform.machine()}, {os.cpu_count()} cores"
     print(json.dumps(result, indent=2))
