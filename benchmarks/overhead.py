@@ -134,7 +134,7 @@ CONTENDERS: dict[str, tuple[Callable[[Path, int], Cost], int]] = {
     "ayar, its default search": (ayar_with("auto", "listen"), 200),
     "optuna, sqlite": (optuna_on("sqlite"), 200),
     "optuna, journal": (optuna_on("journal"), 400),
-    "ray tune": (ray_tune, 12),
+    "ray tune": (ray_tune, 40),
 }
 
 
