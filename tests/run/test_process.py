@@ -331,6 +331,24 @@ def test_ctrl_c_ends_a_pool_without_a_traceback_from_a_worker(tmp_path):
     assert (tmp_path / "trials" / "0" / "saved").exists()
 
 
+def test_a_worker_that_talks_faster_than_it_is_heard_keeps_nobody_waiting_for_ever(move, finish):
+    class Endless:
+        def poll(self):
+            return True
+
+        def recv(self):
+            return (Measured(0, 1, 0.0, {"loss": 1.0}),)
+
+    with pool_of() as pool:
+        pool.submit(move(0, 0, 3))
+        finish(pool)
+        link = pool._workers[0].link
+        connection, link.connection = link.connection, Endless()
+        heard = list(link.messages())
+        link.connection = connection
+    assert heard[0] == heard[-1] == Measured(0, 1, 0.0, {"loss": 1.0})
+
+
 def test_a_worker_that_the_kernel_ended_for_lack_of_memory_is_told_so(move, finish, monkeypatch):
     """The count of such ends stands in /proc/vmstat; nothing less than a real lack of memory changes it."""
     counts = iter([4, 4, 4, 5, 5])  # a worker starts, ends; another starts, ends; the last starts

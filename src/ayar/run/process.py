@@ -34,6 +34,7 @@ _THREAD_LIMITS = (
     "NUMEXPR_NUM_THREADS",
 )
 _TAIL_LINES, _TAIL_BYTES = 20, 8192
+_AT_ONCE = 10_000  # messages; the buffer of a socket holds fewer, so a dead worker is always heard to its end
 
 
 _FROM_OUTSIDE = (signal.SIGKILL, signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT)
@@ -108,9 +109,11 @@ class WorkerProcess:
             self.connection.send(message)
 
     def messages(self) -> Iterator[Event | Ready | Broken | Standing]:
-        """What it has sent and nobody has read."""
+        """What it has sent and nobody has read; of one that talks faster than it is heard, the oldest part."""
         with suppress(EOFError, OSError):
-            while self.connection.poll():
+            for _ in range(_AT_ONCE):
+                if not self.connection.poll():
+                    return
                 yield from self.connection.recv()
 
     def kill(self) -> None:
