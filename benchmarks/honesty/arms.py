@@ -74,7 +74,7 @@ def ayar(world: World, ratio: float, trainings: int, study_seed: int, share: flo
         book.search(trainings // 2, rng)
         seeded = probes(book.trials, SPACE.default())
         share = USUAL_SHARE
-        if trainings * share >= 2 * len(seeded):  # as a tuning does
+        if trainings * share >= 3 * len(seeded):  # as a tuning does
             book.train([(c, trial_seed(study_seed, Purpose.RERANK, n), Purpose.RERANK, 1) for c, n in seeded])
             share = share_by_luck(book.trials, trainings) or USUAL_SHARE
     searched = sum(t.purpose is Purpose.SEARCH for t in book.trials)

@@ -136,7 +136,7 @@ class Tuning:
         )
         rounds = budget.confirm_rounds(self.book.trials, self.problem.horizon, workers)
         wanted = probes(self.book.trials, self.problem.space.default())
-        if self.interrupt.asked or not ranked(self.book.trials) or rounds * workers < 2 * len(wanted):
+        if self.interrupt.asked or not ranked(self.book.trials) or rounds * workers < 3 * len(wanted):
             return budget
         seed, horizon = self.problem.seed, self.problem.horizon
         seeded = [(c, trial_seed(seed, Purpose.RERANK, n), Purpose.RERANK, horizon) for c, n in wanted]
