@@ -36,6 +36,6 @@ with ayar.Study(None, space=space, minimize="cost", seed=0) as study:
     for _ in range(int(sys.argv[1]) if len(sys.argv) > 1 else 30):
         for move in study.ask(4):  # four at a time; answer them in any order
             study.tell(move, list(descend(move)))
-    best = study.recommend()
+    best = study.trials()[study.winner().trial]
     print(f"{len(study.trials())} trials, {sum(t.curve.last_step for t in study.trials())} steps")
     print(f"cost {best.loss:.2e} with {best.config}")
