@@ -267,6 +267,7 @@ def test_a_loss_that_is_gone_at_once_on_every_row_is_a_broken_pipeline():
 
     assert names(curve(gone, valid_loss=1.1 * gone), n_classes=10)[0] == "broken pipeline"
     assert names(curve(gone, valid_loss=gone + 0.2), n_classes=10)[0] != "broken pipeline"
+    assert names(curve(gone), n_classes=10)[0] != "broken pipeline"  # judged by its training loss alone
 
 
 def test_a_loss_that_hardly_moves_is_too_slow_whichever_way_it_trembles():
