@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ayar.curves import VERDICTS, Attempt, advise, try_next
+from ayar.curves import VERDICTS, Attempt, advise, diagnose, try_next
 from ayar.errors import SpaceError
-from ayar.records import Advice, Confidence, Evidence, Verdict
+from ayar.records import Advice, Confidence, Curve, Evidence, Measurement, Verdict
 from ayar.space import Choice, Float, Int, Space
 
 SPACE = Space(
@@ -54,6 +54,19 @@ def test_overfitting_offers_shorter_steps_fewer_steps_and_more_restraint():
         {"iterations": 25},
         {"weight_decay": 0.01},
     ]
+
+
+@pytest.mark.parametrize("points", [25, 100])
+def test_a_curve_that_fell_well_beside_others_needs_no_advice_however_few_its_points(points):
+    def curve(end):
+        course = [end + 0.7 ** (50 * step / points) for step in range(points)]
+        return Curve(tuple(Measurement(n, loss, metrics={"train_probe": loss}) for n, loss in enumerate(course)))
+
+    alone, beside = diagnose(curve(0.1)), diagnose(curve(0.1), siblings=[curve(0.2)])
+    assert [alone[0].name, beside[0].name] == ["falling well", "falling well"]
+    config, space = {"learning_rate": 0.1}, Space(learning_rate=Float(1e-4, 1.0, log=True))
+    assert [move.changes for move in advise(alone, config, space)] == [{"learning_rate": 0.3}]
+    assert advise(beside, config, space) == []
 
 
 @pytest.mark.parametrize("name", ["falling well", "spikes"])

@@ -172,11 +172,10 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
         _LARGER_BATCH,
         _shorter(3, "Shorter steps may settle lower: make them {ratio} times shorter."),
     ),
-    "falling well": lambda ratio: (
-        # What fell well beside other runs needs nothing; of one alone nobody knows how low it could end.
-        ()
-        if ratio == 10
-        else (_DECAY, _longer(3, "Longer steps may get further: try {ratio} times longer ones."), _TWICE)
+    "falling well": lambda _: (
+        _DECAY,
+        _longer(3, "Longer steps may get further: try {ratio} times longer ones."),
+        _TWICE,
     ),
     "saturated early": lambda _: (
         _Wish("iterations", lambda x: x / 2, "It had settled by then: spend the time on more trials."),
@@ -218,11 +217,17 @@ def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Calla
     for place, verdict in enumerate(verdicts):
         far = Confidence.MEDIUM if verdict.name in TOO_HIGH else Confidence.STRONG
         ratio = 10.0 if verdict.confidence in (far, Confidence.STRONG) else 3.0
-        wishes = WISHES[verdict.name](ratio) if verdict.name in WISHES else ()
+        wishes = WISHES[verdict.name](ratio) if verdict.name in WISHES and not _needs_nothing(verdict) else ()
         yield from ((verdict, wish, lambda _: True) for wish in wishes[:1])
         if place == 0:
             yield from ((verdict, wish, is_unusual) for is_unusual, wish in SECOND)
         yield from ((verdict, wish, lambda _: True) for wish in wishes[1:])
+
+
+def _needs_nothing(verdict: Verdict) -> bool:
+    """Whether it fell well beside other runs; of one alone, told with medium confidence at most, nobody knows."""
+    is_beside = verdict.confidence is Confidence.STRONG or any(each.signal == "deficit" for each in verdict.evidence)
+    return verdict.name == "falling well" and is_beside
 
 
 def _named(role: str, config: Configuration) -> str | None:

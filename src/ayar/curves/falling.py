@@ -390,6 +390,7 @@ def falling_well(r: Reading) -> Verdict | None:
         + ("; only another run can tell whether it could end lower." if is_alone else "."),
         Evidence("t90", s.t90, 0.45),
         Evidence("drawdown", s.drawdown, 0.15),
+        *(() if is_alone else (Evidence("deficit", deficit(r), r.thresholds.deficit),)),
         at_most=Confidence.MEDIUM if is_alone else Confidence.STRONG,
     )
 
