@@ -5,6 +5,7 @@ import time
 import pytest
 
 import ayar
+from ayar.budget import Budget
 from ayar.errors import BudgetError
 from ayar.nets.deep_net import deep_net
 from ayar.nets.tasks import load_task
@@ -158,3 +159,15 @@ def test_lanes_that_the_search_leaves_empty_train_fresh_seeds_of_its_leaders(rec
     assert all(trial.curve.last_step == 9 for trial in extra)
     tried = [trial.config for trial in study.trials() if trial.purpose is Purpose.SEARCH]
     assert all(trial.config in tried for trial in extra)
+
+
+def test_a_search_in_parts_counts_the_time_that_its_trials_did_not_cost():
+    """Trials that cost nothing: all of the time goes by in thinking, and by the first part it is used up."""
+    study = Study(space=ayar.Space(rate=ayar.Float(0.0, 1.0)), minimize="loss", searcher="random")
+    budget = Budget(minutes=0.5 / 60, confirm=0.0)
+    with study._tuning(lambda config, seed: config["rate"], study._problem(), workers=0) as tuning:
+        tuning.search(budget, workers=1)
+        started = len(study.trials())
+        tuning.search(budget, workers=1)
+    assert started > 1
+    assert len(study.trials()) == started

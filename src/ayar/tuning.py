@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -54,6 +55,7 @@ class Tuning:
         stops: Whether search trials that diverge are stopped early.
         active: Trials that the pool is training.
         postponed: Moves of trials that the pool is still training for a claim that was lost.
+        _unpaid_s: Seconds that each search of this tuning took beyond what trials cost: for thinking, and to start.
     """
 
     book: Logbook
@@ -68,6 +70,7 @@ class Tuning:
     _stopped: set[int] = field(default_factory=set)
     active: set[int] = field(default_factory=set)
     postponed: list[Move] = field(default_factory=list)
+    _unpaid_s: list[float] = field(default_factory=list)
 
     def heed(self, doctor: Doctor) -> Tuning:
         """This tuning with a search that does so much of what the curves say."""
@@ -82,8 +85,8 @@ class Tuning:
             settled: Whether another process has ended this search; asked when others have written.
         """
         book = self.book
-        spent_s = sum(t.cost_s for t in book.trials if t.purpose is Purpose.SEARCH) / workers
-        ends_at = time.monotonic() + budget.search_s - spent_s
+        begun, paid_s = time.monotonic(), self._paid_s(workers)
+        ends_at = begun + budget.search_s - paid_s - math.fsum(self._unpaid_s)
         left_over = [m for m in book.outstanding() if m.purpose is Purpose.SEARCH and m.trial not in book.elsewhere]
 
         def used() -> float:
@@ -110,6 +113,11 @@ class Tuning:
         self._drive(
             next_moves, phase="search", shown=shown, over=lambda: used() >= 1, waits=waits, over_elsewhere=settled
         )
+        self._unpaid_s.append(time.monotonic() - begun - (self._paid_s(workers) - paid_s))
+
+    def _paid_s(self, workers: int) -> float:
+        """Seconds of search that the costs of trials tell of, those of earlier tunings included."""
+        return sum(t.cost_s for t in self.book.trials if t.purpose is Purpose.SEARCH) / workers
 
     def _taken_over(self, n: int) -> list[Move]:
         """Up to ``n`` moves of the search that other processes have abandoned, claimed."""
