@@ -96,7 +96,7 @@ def _tell(facade: Any, asked: Any, loss: float, losses: list[float]) -> None:
 
 def _untrained(config: Any, seed: int = 0, budget: float = 0) -> float:
     """SMAC wants a training, but is only asked and told here."""
-    raise NotImplementedError(f"{config} with seed {seed} and budget {budget} is trained outside.")
+    raise RuntimeError(f"SMAC was to train {config} with seed {seed} and budget {budget} by itself.")
 
 
 def _space(space: Space) -> Any:

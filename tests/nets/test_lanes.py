@@ -15,7 +15,7 @@ from ayar.nets.calibration import Fit, best_fit
 from ayar.nets.deep_net import deep_net
 from ayar.nets.layout import Layout
 from ayar.nets.parameters import load
-from ayar.nets.using import using
+from ayar.nets.threads import using
 
 BASE = {"hidden_units": [7, 5], "batch_size": 32, "iterations": 67, "weight_decay": 0.01, "warmup": 0.1}
 OPTIMIZERS = [

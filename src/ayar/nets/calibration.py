@@ -21,7 +21,7 @@ from ayar.nets.dense import Step
 from ayar.nets.layout import Layout, rows_for
 from ayar.nets.measured import Measured, remembered
 from ayar.nets.optimizers import LaneOptimizer, LaneState
-from ayar.nets.using import using
+from ayar.nets.threads import using
 
 WIDEST = {"cpu": 64, "cuda": 4096}
 WORTH = 1.05  # times the best time per lane that is still taken for it, to have fewer lanes

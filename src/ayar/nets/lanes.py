@@ -14,7 +14,7 @@ from ayar.nets.calibration import best_fit
 from ayar.nets.groups import Group, Lane, LaneStep
 from ayar.nets.layout import Layout
 from ayar.nets.plain_trial import PlainTrial
-from ayar.nets.using import using
+from ayar.nets.threads import using
 from ayar.records import Configuration
 
 Begin = Callable[[Configuration, int, Path | None, int], PlainTrial]

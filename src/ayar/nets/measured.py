@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from ayar.nets.using import using
+from ayar.nets.threads import using
 
 Measured = Mapping[str, float]
 Call = Callable[[], object]
