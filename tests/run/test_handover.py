@@ -1,6 +1,6 @@
-from ayar.checkpoints import left_by
+from ayar.checkpoints import AHEAD_FILE, left_by
 from ayar.records import Leg, Move, training_key
-from ayar.run.command import AHEAD_FILE, CONFIG_FILE
+from ayar.run.command import CONFIG_FILE
 from ayar.run.handover import hand_over, holds_state, is_to_retrace
 
 BEFORE = Leg(3, {"rate": 0.1}, 7)

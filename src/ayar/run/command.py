@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import json
-import math
 import os
 import re
 import shlex
@@ -24,12 +23,10 @@ from typing import Any
 
 from ayar.errors import ObjectiveError, TrainingFailed
 from ayar.records import Configuration
+from ayar.run.said import Said
 
 CONFIG_FILE = "ayar_config.json"
 """In a trial's folder, the file that holds its configuration and seed."""
-
-AHEAD_FILE = "ayar_ahead.jsonl"
-"""In a trial's folder, the file that holds measurements which were made before they were asked for."""
 
 RESERVED = ("seed", "folder", "config")
 """Placeholders that every command has beside its hyperparameters."""
@@ -133,11 +130,10 @@ class Command:
         folder = folder.absolute()
         values = {**config, "seed": seed, "folder": str(folder), "config": str(folder / CONFIG_FILE)}
         (folder / CONFIG_FILE).write_text(json.dumps({**config, "seed": seed}, indent=2), encoding="utf-8")
-        ahead = _Ahead(folder / AHEAD_FILE)
         words, count, others = self.filled(values), 0, set[str]()
         with _started(words, _environment(values)) as process:
             assert process.stdout is not None
-            said = ahead.then(_measurements(process.stdout, metric, others))
+            said = _measurements(process.stdout, metric, others)
             try:
                 for measurement in said:
                     count += 1
@@ -145,8 +141,8 @@ class Command:
                         yield measurement
             except GeneratorExit:
                 _end(process)
-                if self.resumes:
-                    ahead.keep(said)
+                if self.resumes:  # a quick one may have saved a further step before the signal that suspends it
+                    Said(folder).add_rest(said)
                 raise
             status = process.wait()
         if status != 0:
@@ -156,38 +152,6 @@ class Command:
                 f"The command ended without a measurement of {metric!r}{_near(metric, others)}. Print one line of JSON "
                 f'for each step, for example {{"step": 1, "{metric}": 0.1}}, or call ayar.report(step=1, {metric}=0.1).'
             )
-
-
-@dataclass(frozen=True, slots=True)
-class _Ahead:
-    """What a command had said and nobody had asked for when it was ended: it won't say it again.
-
-    Between a line of it and the signal that suspends it, a quick command may save a further step.
-    """
-
-    path: Path
-
-    def then(self, later: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
-        """What was kept, and then what the command says beyond it."""
-        newest = -math.inf
-        if self.path.exists():
-            kept = [json.loads(line) for line in self.path.read_text(encoding="utf-8").splitlines()]
-            self.path.unlink()
-            newest = max(map(_step, kept))
-            yield from kept
-        yield from (said for said in later if "step" not in said or _step(said) > newest)
-
-    def keep(self, rest: Iterator[dict[str, Any]]) -> None:
-        """Keep the rest for the next time."""
-        if lines := [json.dumps(said) + "\n" for said in rest]:
-            new = self.path.with_suffix(".new")
-            new.write_text("".join(lines), encoding="utf-8")
-            new.replace(self.path)
-
-
-def _step(said: Mapping[str, Any]) -> float:
-    step = said.get("step")
-    return step if isinstance(step, int | float) else -math.inf
 
 
 def _measurements(output: Iterable[bytes], metric: str, others: set[str]) -> Iterator[dict[str, Any]]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from ayar.checkpoints import LEFT_BY, sign
+from ayar.checkpoints import AHEAD_FILE, LEFT_BY, sign
 from ayar.records import Leg, Move, training_key
-from ayar.run.command import AHEAD_FILE, CONFIG_FILE
+from ayar.run.command import CONFIG_FILE
 
 NOTES = frozenset({AHEAD_FILE, CONFIG_FILE, LEFT_BY})
 """Files in a trial's folder that Ayar writes beside the training's own."""

@@ -18,12 +18,13 @@ from enum import StrEnum
 from numbers import Real
 from pathlib import Path
 
+from ayar.checkpoints import rewind, settle
 from ayar.errors import ObjectiveError
 from ayar.records import Configuration
-from ayar.run.command import AHEAD_FILE, Command
+from ayar.run.command import Command
 from ayar.run.handover import holds_state
 from ayar.run.lanes import HasLanes, OpenLanes
-from ayar.run.said import Said
+from ayar.run.said import Said, Step
 
 _CALLS = "train(config, seed), train(config, seed, folder) or score(config)"
 
@@ -85,7 +86,7 @@ class Training:
 
     def start(
         self, config: Configuration, seed: int, folder: Path | None, start_step: int, horizon: int
-    ) -> Iterator[tuple[int, dict[str, float]]]:
+    ) -> Iterator[Step]:
         """Train on from ``start_step`` and yield each later step with its metrics; step 0 only for a fresh start.
 
         Steps count 1, 2, 3, ... unless a yielded dict names its own ``"step"``. After a restart a generator
@@ -97,10 +98,16 @@ class Training:
         Raises:
             ObjectiveError: What the objective gave cannot be read as a measurement.
         """
+        if self._resumes and folder is not None:
+            yield from self._remembered(config, seed, folder, start_step, horizon)
+        else:
+            yield from self._begun(config, seed, folder, start_step, horizon)
+
+    def _begun(
+        self, config: Configuration, seed: int, folder: Path | None, start_step: int, horizon: int
+    ) -> Iterator[Step]:
         given = self.call(copy.deepcopy(config), seed, folder, start_step)
-        if isinstance(given, Iterator) and self.kind is Kind.FOLDER_GENERATOR and folder is not None:
-            yield from self._remembered(given, folder, start_step)
-        elif isinstance(given, Iterator) and self.command is not None and horizon == 1:
+        if isinstance(given, Iterator) and self.command is not None and horizon == 1:
             *_, last = given
             yield 1, self.read(last)[1]
         elif isinstance(given, Iterator):
@@ -113,27 +120,36 @@ class Training:
             )
 
     def _remembered(
-        self, given: Iterator[object], folder: Path, start_step: int
-    ) -> Iterator[tuple[int, dict[str, float]]]:
-        """The steps of a generator with a folder, those first that it said and nobody heard.
+        self, config: Configuration, seed: int, folder: Path, start_step: int, horizon: int
+    ) -> Iterator[Step]:
+        """The steps of a training that goes on from its folder, those first that it said and nobody heard.
 
-        It saves a step before it says it. Where the machine dies in between, it would not say that step again.
+        It saves a step before it says it, and won't say it again. So what it said is kept until it is on record, and
+        what it saved and never said makes room for the checkpoint before.
         """
-        goes_on, said = self._goes_on(folder), Said(folder / AHEAD_FILE)
-        kept = said.beyond(start_step)
-        yield from kept
+        said = Said(folder)
+        kept = said.begin(start_step)
+        for step, metrics in kept:
+            yield step, self.read(metrics)[1]
         newest = kept[-1][0] if kept else start_step
-        for step, metrics in self._steps(given, newest if goes_on else 0, newest):
+        rewind(folder, newest)
+        for step, metrics in self._begun(config, seed, folder, newest, horizon):
             said.add(step, metrics)
+            settle(folder, step)
             yield step, metrics
+
+    @property
+    def _resumes(self) -> bool:
+        """Whether it goes on from files of its own making."""
+        return self.kind in (Kind.FOLDER_GENERATOR, Kind.FOLDER_COMMAND)
 
     def _goes_on(self, folder: Path | None) -> bool:
         """Whether a restart goes on near where it was, rather than at its beginning."""
-        if self.kind in (Kind.FOLDER_GENERATOR, Kind.FOLDER_COMMAND):
+        if self._resumes:
             return folder is not None and holds_state(folder)
         return self.kind is Kind.RECIPE
 
-    def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[tuple[int, dict[str, float]]]:
+    def _steps(self, given: Iterator[object], first: int, start_step: int) -> Iterator[Step]:
         last: int | None = None
         try:
             for value in given:
