@@ -1,5 +1,7 @@
 """The study: ask and tell, tuning with real worker processes, resuming, the honest winner."""
 
+import ast
+import inspect
 import math
 import os
 import subprocess
@@ -58,6 +60,29 @@ def test_a_study_resumed_from_its_ledger_gives_the_moves_it_would_have_given(tmp
         with Study(tmp_path / "parts.db", space=SPACE, minimize="error") as study:
             parts += outside_loop(study, count)
     assert parts == whole
+
+
+def clocked(store, count, slower):
+    """The next moves of a study whose trials with a large x take so much longer for a step, as the clock tells it."""
+    space, moves = ayar.Space(x=ayar.Float(0.0, 1.0), y=ayar.Float(0.0, 1.0), iterations=27), []
+    with ayar.Study(store, space=space, minimize="error", searcher="auto", seed=5) as study:
+        for _ in range(count):
+            (move,) = study.ask(1)
+            moves.append((move.trial, move.config, move.seed, move.start_step, move.stop_step))
+            x, y, steps = move.config["x"], move.config["y"], range(move.start_step + 1, move.stop_step + 1)
+            seconds = 0.1 * (slower if x > 0.5 else 1.0) * (1 + 0.1 * (move.trial % 7))
+            study.tell(move, [{"step": n, "error": abs(x - 0.6) + y + 1 / n, "cost_s": seconds} for n in steps])
+    return moves
+
+
+def test_the_racer_goes_on_in_a_new_process_with_the_moves_that_its_recorded_seconds_ask_for(tmp_path):
+    """Seconds on record are part of the history: the same history gives the same moves, and other clocks may not."""
+    whole, parts = clocked(None, 36, 5), str(tmp_path / "parts.db")
+    first = clocked(parts, 23, 5)
+    script = f"import ayar\n{inspect.getsource(clocked)}\nprint(repr(clocked({parts!r}, 13, 5)))"
+    rest = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
+    assert first + ast.literal_eval(rest) == whole
+    assert clocked(None, 36, 1) != whole
 
 
 def test_ask_never_hands_out_a_trial_whose_move_is_outstanding():

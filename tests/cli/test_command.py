@@ -74,3 +74,20 @@ def test_what_each_worker_may_use_is_said_by_options(folder, capsys):
     assert {row["valid_error"] for row in json.loads(capsys.readouterr().out)} == {7.0}
     assert tune(sys.executable, "gpu.py", before=(*space, "--memory-gb", "-1")) == 1
     assert "memory_gb=-1.0 lets nothing train" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        ("TPU=1,fast_disk=0.5", "resources={'TPU': 1.0, 'fast_disk': 0.5} are what nodes of a Ray cluster offer"),
+        ("TPU", "--resources TPU: 'TPU' is no NAME=N"),
+        ("TPU=two", "--resources TPU=two: 'TPU=two' is no NAME=N"),
+        ("TPU=1,TPU=2", "TPU comes twice"),
+        ("TPU=1.5", "resources={'TPU': 1.5} is no amount that Ray knows"),
+        ("gpu=1", "resources={'gpu': 1}: Ray asks for it by gpus_per_worker= (--gpus-per-worker)"),
+    ],
+)
+def test_resources_of_a_cluster_are_read_from_the_command_line_or_refused_with_a_reason(folder, capsys, given, said):
+    space = ("--space", "space.toml", "--minimize", "valid_error", "--trials", "2")
+    assert tune(sys.executable, "gpu.py", before=(*space, "--resources", given)) == 1
+    assert said in capsys.readouterr().err

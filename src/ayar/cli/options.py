@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 
+from ayar.errors import BudgetError
 from ayar.folds import METHODS
 from ayar.run.workers import PLACES, Workers
 from ayar.search.advised import Doctor
@@ -80,6 +81,7 @@ def _resources(command: argparse.ArgumentParser) -> None:
     group.add_argument("--threads", type=int, help="threads, on Ray processors, of each (default: an even share)")
     group.add_argument("--gpus", metavar="IDS", help="GPUs to share out: 0,1,... or all")
     group.add_argument("--gpus-per-worker", type=float, metavar="N", help="0.5: two on each GPU (default: 1)")
+    group.add_argument("--resources", metavar="NAME=N,...", help="on Ray, what else each asks for: TPU=1,fast_disk=0.5")
     group.add_argument("--memory-gb", type=float, metavar="GB", help="the most memory that a training may hold")
     group.add_argument("--step-timeout", type=float, metavar="S", help="seconds after which a step counts as hung")
     group.add_argument("--trial-timeout", type=float, metavar="S", help="seconds that a trial may train in all")
@@ -95,9 +97,34 @@ def workers(args: argparse.Namespace) -> Workers:
         "step_timeout_s": args.step_timeout,
         "trial_timeout_s": args.trial_timeout,
         "on": args.on,
+        "resources": resources(args.resources or ""),
     }
     seats = Workers(**given).seats
     return Workers(args.workers if args.workers is not None else seats or processors(), **given)
+
+
+def resources(text: str) -> dict[str, float]:
+    """Amounts by name, as ``Workers`` takes them.
+
+    >>> resources("TPU=1,fast_disk=0.5")
+    {'TPU': 1.0, 'fast_disk': 0.5}
+
+    Raises:
+        BudgetError: A part of the text is no name with an amount, or a name comes twice.
+    """
+    amounts: dict[str, float] = {}
+    for part in text.split(",") if text else ():
+        name, _, amount = (word.strip() for word in part.partition("="))
+        try:
+            value = float(amount)
+        except ValueError:
+            value = 0.0
+        if not name or not value:
+            raise BudgetError(f"--resources {text}: {part!r} is no NAME=N. For example: TPU=1,fast_disk=0.5")
+        if name in amounts:
+            raise BudgetError(f"--resources {text}: {name} comes twice. Give it once, with the whole amount.")
+        amounts[name] = value
+    return amounts
 
 
 def lanes(text: str) -> str | int:

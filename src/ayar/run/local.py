@@ -54,7 +54,7 @@ def open_pool(
     if workers.resources and workers.on != "ray":
         raise BudgetError(
             f"resources={dict(workers.resources)} are what nodes of a Ray cluster offer. Leave them out, or train "
-            "there: on='ray'."
+            "there: on='ray' (--on ray)."
         )
     if workers.count == 0:
         if workers.memory_gb or workers.trial_timeout_s or workers.gpus:

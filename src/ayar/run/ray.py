@@ -6,12 +6,14 @@ train. An actor takes turns: it is told what is new, trains for a moment, and an
 
 from __future__ import annotations
 
+import difflib
 import functools
 import os
 import sys
 import tempfile
+import textwrap
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,6 +72,8 @@ class RaySite:
         self._started = not ray.is_initialized()
         if self._started:
             ray.init(log_to_driver=False, configure_logging=False)
+        if warning := unmet(workers, ray.cluster_resources()):  # type: ignore[no-untyped-call]
+            print(warning, file=sys.stderr)
         limits = environment(workers.threads or 1)
         told = {name: value for name, value in limits.items() if os.environ.get(name) != value and name not in _UNSET}
         self._actor = ray.remote(_Actor).options(
@@ -105,6 +109,23 @@ class RaySite:
 
         if self._started:
             ray.shutdown()
+
+
+def unmet(workers: Workers, offered: Mapping[str, float]) -> str:
+    """What a worker asks for and the whole cluster hasn't enough of, in words; empty where there is a place for one.
+
+    >>> print(unmet(Workers(resources={"fast_disc": 1}), {"CPU": 8.0, "fast_disk": 2.0}))
+    note: the Ray cluster has 0 fast_disc and each worker asks for 1, so all wait
+    until a node brings it; did you mean 'fast_disk'?
+    """
+    asked = {"CPU": workers.threads or 1, "GPU": workers.gpus_per_worker or 0, **workers.resources}
+    for name, amount in asked.items():
+        if amount > offered.get(name, 0):
+            near = difflib.get_close_matches(name, [other for other in offered if other != name], n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else "."
+            has = f"the Ray cluster has {offered.get(name, 0):g} {name} and each worker asks for {amount:g}"
+            return textwrap.fill(f"note: {has}, so all wait until a node brings it{hint}", 79)
+    return ""
 
 
 class RayWorker:

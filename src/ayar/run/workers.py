@@ -14,6 +14,13 @@ from ayar.errors import BudgetError
 PLACES = ("local", "ray")
 """Where workers can be: processes on this machine, or actors on a Ray cluster."""
 
+_OWN = {
+    "cpu": "threads= (--threads)",
+    "gpu": "gpus_per_worker= (--gpus-per-worker)",
+    "memory": "memory_gb= (--memory-gb)",
+}
+"""Resources that every Ray node has, and what says how much of them a worker asks for."""
+
 
 @dataclass(frozen=True, slots=True)
 class Workers:
@@ -59,6 +66,14 @@ class Workers:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BudgetError(f"{name}={value} lets nothing train. Give a number above 0, or leave it out.")
+        for name, amount in self.resources.items():
+            if name.lower() in _OWN:
+                raise BudgetError(f"resources={{{name!r}: {amount:g}}}: Ray asks for it by {_OWN[name.lower()]}.")
+            if not amount > 0 or (amount > 1 and amount != int(amount)):
+                raise BudgetError(
+                    f"resources={{{name!r}: {amount:g}}} is no amount that Ray knows. Give a whole number, or a part "
+                    "of one between 0 and 1."
+                )
         if self.gpus == "all":
             object.__setattr__(self, "gpus", visible_gpus(os.environ))
         elif isinstance(self.gpus, str):
