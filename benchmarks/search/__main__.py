@@ -25,6 +25,9 @@ def main() -> None:
     parser.add_argument("--full-runs", type=float, default=50)
     parser.add_argument("--only", default="", help="part of a task's name")
     parser.add_argument("--workers", type=int, default=1, help="simulated; of our own searchers only")
+    parser.add_argument(
+        "--live", action="store_true", help="tell our own searchers each reading at once, and its seconds"
+    )
     kinds = ("curves", "finals")
     parser.add_argument("--kind", choices=kinds, help="only tasks whose trainings can be sliced, or only the others")
     parser.add_argument("--out", type=Path, default=Path("search.json"))
@@ -36,12 +39,13 @@ def main() -> None:
         if asked.only not in table.name or asked.kind == ("finals" if table.sliceable else "curves"):
             continue
         for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-            missing = [arm for arm in asked.arms if f"{table.name}/{_named(arm, asked.workers)}/{seed}" not in results]
+            names = {arm: f"{table.name}/{_named(arm, asked.workers, live=asked.live)}/{seed}" for arm in asked.arms}
+            missing = [arm for arm in asked.arms if names[arm] not in results]
             replay = Replay(table, seed) if missing else None
             for arm in missing:
                 start = time.perf_counter()
-                run = ARMS[arm](replay, asked.full_runs, asked.workers)
-                results[f"{table.name}/{_named(arm, asked.workers)}/{seed}"] = {
+                run = ARMS[arm](replay, asked.full_runs, asked.workers, asked.live)
+                results[names[arm]] = {
                     "family": table.family,
                     "sliceable": replay.problem.sliceable,
                     "regrets": np.round(run.regrets, 6).tolist(),
@@ -57,8 +61,8 @@ def main() -> None:
         print(table.name, flush=True)
 
 
-def _named(arm: str, workers: int) -> str:
-    return arm if workers == 1 else f"{arm} x {workers}"
+def _named(arm: str, workers: int, *, live: bool) -> str:
+    return (f"live {arm}" if live else arm) + (f" x {workers}" if workers > 1 else "")
 
 
 if __name__ == "__main__":

@@ -18,8 +18,8 @@ from ayar.records import State, Trial
 from ayar.search import CmaEs, Halving, Hyperband, Problem, Proposal, QuasiRandom, Racer, Random, Tpe
 from ayar.search.bayesian import Bayesian
 
-Arm = Callable[[Replay, float, int], Run]
-"""Searches a task with a budget of so many full runs, and so many workers where they can be simulated."""
+Arm = Callable[[Replay, float, int, bool], Run]
+"""Searches a task with a budget of so many full runs; so many workers, and live, where that can be simulated."""
 
 
 @dataclass(frozen=True)
@@ -42,16 +42,18 @@ class OneStep:
 
 
 def _ours(searcher: Callable[[], Any], believing: Callable[[Replay], Problem] = lambda replay: replay.problem) -> Arm:
-    return lambda replay, full_runs, workers: search(replay, searcher(), full_runs, workers, believing(replay))
+    return lambda replay, full_runs, workers, live: search(
+        replay, searcher(), full_runs, workers, believing(replay), live=live
+    )
 
 
 _FROM_OTHERS, _FROM_KIN = (partial(with_sources, same_family=same) for same in (False, True))
 
 
 def _alone(arm: Callable[[Replay, float], Run]) -> Arm:
-    def run(replay: Replay, full_runs: float, workers: int) -> Run:
-        if workers > 1:
-            raise SystemExit(f"--workers {workers}: other tools' searches are replayed with one worker only.")
+    def run(replay: Replay, full_runs: float, workers: int, live: bool) -> Run:
+        if workers > 1 or live:
+            raise SystemExit("--workers, --live: other tools' searches are replayed with one worker, slice by slice.")
         return arm(replay, full_runs)
 
     return run

@@ -48,7 +48,12 @@ class Runs:
         family = {}
         for key, result in results.items():
             task, arm, seed = key.split("/")
-            if result["sliceable"] != sliceable or " x " in arm or (arms and arm not in arms):
+            if (
+                result["sliceable"] != sliceable
+                or " x " in arm
+                or arm.startswith("live ")
+                or (arms and arm not in arms)
+            ):
                 continue
             beyond = result.get("full_runs", USUAL_RUNS) + 1e-9 < CHECKPOINTS
             found[arm, task][seed] = np.where(beyond, np.nan, result["regrets"])
@@ -179,44 +184,69 @@ def beside_itself(runs: Runs, cold: str) -> str:
     return "\n".join(lines)
 
 
+Searches = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
+"""Of one arm, by task and seed: regrets, and simulated seconds, at each checkpoint."""
+
+
 def workers(results: dict[str, Any], ours: str, other: str, counts: tuple[int, ...] = (8, 64)) -> str:
     """Markdown: how many times sooner, in simulated seconds, than another search with as many workers, and than one.
 
     Regrets and seconds are means over the seeds that both have. Who never gets there counts at twice its last second.
     Few seeds favour whoever sets the goal, met when it was luckiest. So each sets the goal once, too ("both ways"):
     the mean of how many times sooner ours has theirs and how many times later they have ours; a copy would have 1.
+    What a copy has one way is in the rows of the other search beside itself, one half of its seeds beside the others.
     """
-    names = [f"at {b}, sooner than {other} (both ways)" for b in ASKED]
-    lines = _head("workers", [*names, "at 20, sooner than one worker (both ways)", "tasks"])
-    for count in counts:
-        mine, cells, tasks = f"{ours} x {count}", [], 0
-        for theirs, budget in [*((f"{other} x {count}", budget) for budget in ASKED), (ours, 20)]:
-            one_way, back = _sooner(results, mine, theirs, budget), _sooner(results, theirs, mine, budget)
-            both_ways = np.sqrt(np.divide(one_way, back)).tolist()
-            cells.append(f"{_geometric(one_way)} ({_geometric(both_ways)})")
-            tasks = tasks or len(one_way)
-        lines.append(_row(str(count), [*cells, str(tasks)]))
+    names = [f"at {b}, sooner than {other} (both ways, 95 %)" for b in ASKED]
+    lines = _head("workers", [*names, "at 20, sooner than one worker (both ways, 95 %)", "tasks, seeds"])
+    for live in ("", "live "):
+        alone = _searches(results, live + ours)
+        for count in counts:
+            mine, theirs = (_searches(results, f"{live}{arm} x {count}") for arm in (ours, other))
+            if not mine:
+                continue
+            cells = [_sooner_both_ways(mine, theirs, budget) for budget in ASKED]
+            shared = [len(mine[task].keys() & theirs[task].keys()) for task in mine.keys() & theirs.keys()]
+            size = f"{len(shared)}, {min(shared, default=0)}"
+            lines.append(_row(f"{live}{count}", [*cells, _sooner_both_ways(mine, alone, 20), size]))
+            halves = [{task: _half(seeds, odd) for task, seeds in theirs.items()} for odd in (0, 1)]
+            cells = [_sooner_both_ways(*halves, budget) for budget in ASKED]
+            size = f"{len(theirs)}, {min(len(_half(seeds, 1)) for seeds in theirs.values())}"
+            lines.append(_row(f"{live}{count}, {other} beside itself", [*cells, "", size]))
     return "\n".join(lines)
 
 
-def _geometric(ratios: Sequence[float]) -> str:
-    return f"{np.exp(np.mean(np.log(ratios))):.2f}" if len(ratios) else "-"
-
-
-def _sooner(results: dict[str, Any], mine: str, theirs: str, budget: float) -> list[float]:
-    """Of each task, how many times sooner one arm has what the other one has after a budget of units."""
-    found: dict[tuple[str, str], dict[str, tuple[np.ndarray, np.ndarray]]] = defaultdict(dict)
+def _searches(results: dict[str, Any], wanted: str) -> Searches:
+    found: Searches = defaultdict(dict)
     for key, result in results.items():
         task, arm, seed = key.split("/")
-        if arm in (mine, theirs) and result["sliceable"]:
-            found[task, arm][seed] = np.array(result["regrets"]), np.array(result["simulated_s"])
+        if arm == wanted and result["sliceable"]:
+            found[task][seed] = np.array(result["regrets"]), np.array(result["simulated_s"])
+    return dict(found)
+
+
+def _half(seeds: dict[str, Any], odd: int) -> dict[str, Any]:
+    """Every other seed, under a number that the other half has, too."""
+    return {str(place // 2): seeds[seed] for place, seed in enumerate(sorted(seeds, key=int)) if place % 2 == odd}
+
+
+def _sooner_both_ways(mine: Searches, theirs: Searches, budget: float) -> str:
+    logs = np.log([_sooner(mine, theirs, budget), _sooner(theirs, mine, budget)])
+    if not logs.size:
+        return "-"
+    both = (logs[0] - logs[1]) / 2
+    low, high = np.quantile(np.random.default_rng(0).choice(both, (DRAWN, len(both))).mean(axis=1), (0.025, 0.975))
+    return f"{np.exp(logs[0].mean()):.2f} ({np.exp(both.mean()):.2f}, {np.exp(low):.2f} to {np.exp(high):.2f})"
+
+
+def _sooner(mine: Searches, theirs: Searches, budget: float) -> list[float]:
+    """Of each task, how many times sooner one arm has what the other one has after a budget of units."""
     ratios, place = [], int(np.searchsorted(CHECKPOINTS, budget))
-    for task in dict.fromkeys(task for task, _ in found):
-        seeds = sorted(set(found[task, mine]) & set(found[task, theirs]))
+    for task in mine:
+        seeds = sorted(mine[task].keys() & theirs.get(task, {}).keys())
         if not seeds:
             continue
-        regret, took = np.mean([found[task, mine][seed] for seed in seeds], axis=0)
-        other, theirs_took = np.mean([found[task, theirs][seed] for seed in seeds], axis=0)
+        regret, took = np.mean([mine[task][seed] for seed in seeds], axis=0)
+        other, theirs_took = np.mean([theirs[task][seed] for seed in seeds], axis=0)
         there, first = np.flatnonzero(regret <= other[place] + 1e-9), int((other <= other[place] + 1e-9).argmax())
         own = took[there[0]] if len(there) else 2 * took[-1]
         ratios.append(max(float(theirs_took[first]), 1e-9) / max(float(own), 1e-9))
