@@ -38,12 +38,6 @@ def test_the_first_cohort_is_trained_to_the_end_of_the_first_slice_without_choos
     assert [trial.curve.last_step for trial in _searched(8)] == [FIRST_STOP] * 8
 
 
-def test_first_slices_are_shorter_while_many_others_are_outstanding():
-    assert [p.stop_step for p in Racer().propose(PROBLEM, [], 6)] == [FIRST_STOP] * 4 + [2] * 2
-    history = [Trial(i, {"x": 0.1 * i, "y": 0.5}, 0, target_step=FIRST_STOP) for i in range(5)]
-    assert [p.stop_step for p in Racer().propose(PROBLEM, history, 1)] == [2]
-
-
 def test_it_finds_a_good_configuration_with_few_trainings_worth_of_steps():
     history = _searched(60)
     spent = sum(trial.curve.last_step for trial in history) / HORIZON
@@ -82,7 +76,7 @@ def test_outstanding_slices_spread_workers_over_trials():
 
 def test_what_is_outstanding_tells_the_same_whether_or_not_the_board_was_looked_at_before():
     """Forecasts and length scales are handed on from board to board; what is outstanding must not be among them."""
-    board = Board.of(PROBLEM, _searched(16), 1 / 18, 4)
+    board = Board.of(PROBLEM, _searched(16), 1 / 18)
     config, rung = {"x": 0.6, "y": 0.2}, len(board.steps) - 1
     unseen = board.with_new(config).with_thawed(0, rung).outlook
     before = board.outlook
@@ -133,7 +127,7 @@ def test_what_was_tried_by_hand_is_evidence_but_not_continued():
     attempt = len(history)
     history.append(Trial(attempt, {"x": 0.7, "y": 0.3}, 5, Purpose.ATTEMPT, curve, target_step=8))
     assert all(p.trial != attempt for p in Racer().propose(PROBLEM, history, 10))
-    assert attempt in Board.of(PROBLEM, history, 1 / 18, 4).places
+    assert attempt in Board.of(PROBLEM, history, 1 / 18).places
 
 
 def test_a_space_of_very_many_dimensions_is_left_to_halving():
@@ -149,4 +143,4 @@ def test_trials_that_a_narrowed_space_leaves_outside_are_evidence_but_neither_co
     assert outside
     assert Racer().recommend(narrow, history).id not in outside
     assert not outside & {proposal.trial for proposal in Racer().propose(narrow, history, 8)}
-    assert outside & set(Board.of(narrow, history, 1 / 18, 4).places.tolist())
+    assert outside & set(Board.of(narrow, history, 1 / 18).places.tolist())

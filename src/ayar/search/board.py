@@ -67,8 +67,7 @@ class Board:
     Attributes:
         problem: What is searched.
         steps: The ladder of steps at which curves are compared.
-        start: The rung where a trial's first slice ends, or the one above that.
-        crowded: How many more slices must be outstanding before first slices get short.
+        first: The rung where a new trial's first slice ends.
         places: Of the sound trials in the history.
         points: Of the sound trials in the unit cube.
         losses: Their least losses by each rung, NaN beyond where they are.
@@ -80,14 +79,13 @@ class Board:
         broken: Points of the latest trials that failed, diverged or break a limit.
         waiting: Points of outstanding new trials.
         early: Points of the earliest trials, for the length scales.
-        early_losses: Their least losses by the end of the shortest first slice, which never change.
+        early_losses: Their least losses a rung before the end of a first slice, which never change.
         interrupted: Places of idle trials without a reading.
     """
 
     problem: Problem
     steps: tuple[int, ...]
-    start: int
-    crowded: int
+    first: int
     places: np.ndarray
     points: np.ndarray
     losses: np.ndarray
@@ -103,11 +101,8 @@ class Board:
     interrupted: tuple[int, ...]
 
     @classmethod
-    def of(cls, problem: Problem, history: Sequence[Trial], first: float, crowd: int) -> Board:
-        """The board for a history.
-
-        A first slice is about the share ``first`` of the horizon, a rung less while a ``crowd`` is outstanding.
-        """
+    def of(cls, problem: Problem, history: Sequence[Trial], first: float) -> Board:
+        """The board for a history; a first slice is about the share ``first`` of the horizon."""
         steps = ladder(problem.horizon)
         start = int(np.abs(np.log(np.array(steps) / (problem.horizon * first))).argmin())
         facts, points = column(history, FACTS), column(history, Points(problem.space))
@@ -119,15 +114,14 @@ class Board:
         inside = np.all((points >= -_EDGE) & (points <= 1 + _EDGE), axis=1)
         idle = (facts["state"] == _PAUSED) & (facts["purpose"] == _SEARCH) & inside
         places = np.flatnonzero(usable & read & ~broken)
-        shortest = max(start - 1, 0)
-        early = _earliest(losses[:, shortest], places)
+        early_losses = losses[:, max(start - 1, 0)]
+        early = _earliest(early_losses, places)
         places = places[_worth_reading(losses[places])]
         reached = np.where(running, facts["target_step"], facts["last_step"])[places]
         return cls(
             problem,
             steps,
             start,
-            crowd - int(running.sum()),
             places,
             points[places],
             losses[places],
@@ -139,14 +133,9 @@ class Board:
             points[usable & broken][-_BROKEN:],
             points[usable & ~read & running][-_MODELLED:],
             points[early],
-            losses[early, shortest],
+            early_losses[early],
             tuple(np.flatnonzero(idle & ~broken & ~read).tolist()),
         )
-
-    @property
-    def first(self) -> int:
-        """The rung where a new trial's first slice ends."""
-        return max(self.start - 1, 0) if self.crowded <= 0 else self.start
 
     @property
     def begun(self) -> int:
@@ -156,13 +145,13 @@ class Board:
     def with_new(self, config: Configuration) -> Board:
         """The board with one more new trial outstanding."""
         point = self.problem.space.encode(config)[None]
-        return self._known_to(replace(self, crowded=self.crowded - 1, waiting=np.concatenate([self.waiting, point])))
+        return self._known_to(replace(self, waiting=np.concatenate([self.waiting, point])))
 
     def with_thawed(self, row: int, rung: int) -> Board:
         """The board with one more sound trial on its way to a rung."""
         idle, targets = self.idle.copy(), self.targets.copy()
         idle[row], targets[row] = False, rung
-        return self._known_to(replace(self, crowded=self.crowded - 1, idle=idle, targets=targets))
+        return self._known_to(replace(self, idle=idle, targets=targets))
 
     def _known_to(self, board: Board) -> Board:
         """``board``, which differs in what is outstanding; what that does not change isn't worked out again."""

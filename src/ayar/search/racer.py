@@ -48,9 +48,7 @@ class Racer:
         finals: What searches where trainings cannot be sliced.
         unmodelled: What searches spaces of no dimension at all, or of more than a hundred.
         cohort: How many trials the first cohort has.
-        first: A trial's first slice is about this share of the horizon, or with a crowd of workers two thirds of it:
-            with many of them it is time that is short, not training.
-        crowd: So many outstanding slices are a crowd.
+        first: A trial's first slice is about this share of the horizon.
     """
 
     base: Searcher = field(default_factory=QuasiRandom)
@@ -58,14 +56,13 @@ class Racer:
     unmodelled: Searcher = field(default_factory=Halving)
     cohort: int = 8
     first: float = 1 / 18
-    crowd: int = 4
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """Up to ``n`` slices; see ``Searcher``."""
         if not _races(problem):
             other = self.unmodelled if problem.sliceable and problem.horizon > 1 else self.finals
             return other.propose(problem, history, n)
-        board = Board.of(problem, history, self.first, self.crowd)
+        board = Board.of(problem, history, self.first)
         proposals = [
             Proposal(history[place].config, board.steps[board.first], history[place].id)
             for place in board.interrupted[:n]
@@ -97,7 +94,7 @@ class Racer:
 
     def recommend(self, problem: Problem, history: Sequence[Trial]) -> Trial | None:
         """The trial expected to end best, not the one with the luckiest reading; None where nothing can be said."""
-        board = Board.of(problem, history, self.first, self.crowd) if _races(problem) else None
+        board = Board.of(problem, history, self.first) if _races(problem) else None
         if board is None or not board.inside.any():
             return None
         return history[int(board.places[np.where(board.inside, board.outlook.mean, np.inf).argmin()])]
