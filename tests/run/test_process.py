@@ -12,8 +12,9 @@ import psutil
 import pytest
 
 from ayar.errors import ObjectiveError
+from ayar.records import Move
 from ayar.run.events import Failed, Finished, Measured
-from ayar.run.local import open_pool
+from ayar.run.local import open_pool, started_ahead
 from ayar.run.workers import Workers
 
 DEADLINE_S = 60
@@ -264,6 +265,29 @@ def test_workers_die_with_a_killed_parent_in_the_middle_of_a_step(step, tmp_path
         assert not any(gone(pid) for pid in pids)
         process.kill()
     until(lambda: all(gone(pid) for pid in pids))
+
+
+def test_a_worker_that_was_started_ahead_is_the_one_that_trains():
+    with started_ahead(Workers(2), ["no_such_module", "wave"], in_lanes=False) as workers:
+        ahead = {process.pid for process in workers.ahead}
+        with open_pool(training, metric="loss", horizon=3, workers=workers) as pool:
+            pool.submit(Move(0, {}, 0, 0, 3))
+            seen = {int(e.metrics["pid"]) for _ in range(3) for e in pool.wait() if isinstance(e, Measured)}
+    assert seen <= ahead
+    assert seen
+
+
+@pytest.mark.parametrize("given", [Workers(0), Workers(1, on="ray")])
+def test_nothing_is_started_ahead_where_no_process_of_this_machine_will_train(given):
+    with started_ahead(given, ["wave"], in_lanes=False) as workers:
+        assert not workers.ahead
+
+
+def test_a_worker_that_was_started_ahead_in_vain_is_ended():
+    with started_ahead(Workers(1), ["wave"], in_lanes=True) as workers:
+        (idle,) = workers.ahead
+        assert idle.alive
+    assert gone(idle.pid)
 
 
 def test_a_script_needs_no_main_guard(tmp_path):

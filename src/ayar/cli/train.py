@@ -19,6 +19,7 @@ from ayar.reports import terminal
 from ayar.reports.tables import winner_row
 from ayar.run.command import Command
 from ayar.run.folders import latest_folder
+from ayar.run.local import started_ahead
 from ayar.seeds import Purpose
 from ayar.specification import SOURCE
 from ayar.study import Study
@@ -40,24 +41,36 @@ def tune(args: argparse.Namespace) -> None:
     Example: ayar tune --space space.toml --minimize valid_error -- \
                  python train.py --lr {learning_rate} --seed {seed}
     """
-    opened = _open_for_tuning(args)
-    study = opened.study
-    none_given = args.minutes is args.trials is args.steps is None
-    study.tune(
-        opened.source.objective,
-        minutes=5.0 if none_given else args.minutes,
-        trials=args.trials,
-        steps=args.steps,
-        workers=workers(args),
-        confirm=args.confirm,
-        progress=not args.json,
-        lanes=args.lanes,
-        doctor=args.doctor,
-    )
+    with started_ahead(workers(args), _imports(args), in_lanes=args.lanes not in ("off", 0)) as crew:
+        opened = _open_for_tuning(args)
+        study = opened.study
+        none_given = args.minutes is args.trials is args.steps is None
+        study.tune(
+            opened.source.objective,
+            minutes=5.0 if none_given else args.minutes,
+            trials=args.trials,
+            steps=args.steps,
+            workers=crew,
+            confirm=args.confirm,
+            progress=not args.json,
+            lanes=args.lanes,
+            doctor=args.doctor,
+        )
     winner, before = study.winner(), study.notes("test opened")
     if winner is not None and not opened.source.is_own and ScoreKind.FRESH_SEED in winner.scores and not before:
         open_test(opened, purpose="the score of the tuned winner")
     show_result(opened, report=args.report, as_json=args.json)
+
+
+def _imports(args: argparse.Namespace) -> tuple[str, ...]:
+    """What workers are sure to need, as far as it is known before the source is opened."""
+    return () if args.source is None or _is_ledger(args) or Source(args.source).is_own else ("ayar.nets.recipe",)
+
+
+def _is_ledger(args: argparse.Namespace) -> bool:
+    """Whether the source given is the ledger of a study that goes on."""
+    is_store = "://" in args.source or Path(args.source).suffix in {".db", ".sqlite"}
+    return args.store is None and is_store
 
 
 def _open_for_tuning(args: argparse.Namespace) -> Opened:
@@ -68,7 +81,7 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
             raise ObjectiveError(f"Give {source} or the command after --, not both. A ledger goes into --store.")
         own = Source("", command=Command.of(args.words).words, seed=args.seed, precision=args.precision)
         return _open_new(own, args)
-    if source is not None and store is None and ("://" in source or Path(source).suffix in {".db", ".sqlite"}):
+    if source is not None and _is_ledger(args):
         source, store = None, source
     if source is None:
         if store is None:

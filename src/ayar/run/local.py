@@ -7,6 +7,8 @@ import inspect
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from multiprocessing import connection
 from pathlib import Path
 from typing import Self
@@ -19,7 +21,7 @@ from ayar.run.events import Event, Measured, Pool
 from ayar.run.lane_trainer import open_trainer
 from ayar.run.objective import as_training
 from ayar.run.pool import WorkerPool
-from ayar.run.process import Launch, WorkerProcess
+from ayar.run.process import Seat, WorkerProcess
 from ayar.run.worker import Setup
 from ayar.run.workers import Workers
 
@@ -86,9 +88,11 @@ class LocalSite:
 
     def start(self, number: int, lanes: int | None) -> WorkerProcess:
         """A fresh worker process."""
-        threads = self._workers.threads_of_each(_processors())
-        output = self._here / f"output-{number}"
-        return WorkerProcess(Launch(self._setup(lanes), threads, Path.cwd(), output, self._workers.gpus_of(number)))
+        seat = seat_of(self._workers, number, in_lanes=lanes != 0)
+        waiting = (p for p in self._workers.ahead if not p.begun and p.seat == seat and p.alive)
+        process = next(waiting, None) or WorkerProcess(seat, self._here / f"output-{number}")
+        process.begin(self._setup(lanes))
+        return process
 
     def wait(self, links: Sequence[WorkerProcess], timeout_s: float) -> None:
         """Wait until one of them has said something or is dead, or the time is over."""
@@ -97,6 +101,27 @@ class LocalSite:
     def close(self) -> None:
         """Remove the temporary folder."""
         self._temporary.cleanup()
+
+
+@contextmanager
+def started_ahead(workers: Workers, ahead: Sequence[str], *, in_lanes: bool) -> Iterator[Workers]:
+    """Inside, these workers with processes that import the modules ``ahead`` while this one still prepares its data.
+
+    One processor is left to this process. Without modules there is nothing to do ahead.
+    """
+    count = min(workers.count, max(1, _processors() - 1)) if ahead and workers.on == "local" else 0
+    with tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
+        processes = []
+        for number in range(count):
+            seat = seat_of(workers, number, in_lanes=in_lanes)
+            processes.append(WorkerProcess(seat, Path(name) / f"output-{number}", ahead))
+            stack.callback(processes[-1].kill)
+        yield replace(workers, ahead=processes)
+
+
+def seat_of(workers: Workers, number: int, *, in_lanes: bool) -> Seat:
+    """What the worker of this number has."""
+    return Seat(workers.threads_of_each(_processors()), Path.cwd(), in_lanes, workers.gpus_of(number))
 
 
 class InProcessPool:

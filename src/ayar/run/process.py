@@ -9,7 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
@@ -21,9 +21,9 @@ from ayar.run.worker import Broken, Command, Ready, Setup, Standing
 
 _BOOT = """
 import json, sys
-fd, parent, sys.path[:] = json.loads(sys.argv[1])
+fd, parent, ahead, sys.path[:] = json.loads(sys.argv[1])
 from ayar.run.worker import main
-main(fd, parent)
+main(fd, parent, ahead)
 """
 _THREAD_LIMITS = (
     "OMP_NUM_THREADS",
@@ -44,21 +44,19 @@ _CHANCES, _CHANCES_WITHOUT_MEMORY = 3, 1
 
 
 @dataclass(frozen=True, slots=True)
-class Launch:
-    """How a worker process is started.
+class Seat:
+    """What a worker process has, whatever it trains.
 
     Attributes:
-        setup: What it is told first.
         threads: Threads that its linear algebra may use.
         cwd: Its working directory.
-        output: File that takes its standard output and error.
+        in_lanes: Whether it may train trials as one computation.
         gpus: What it sees of the GPUs, as ``CUDA_VISIBLE_DEVICES`` takes it; None for whatever this process sees.
     """
 
-    setup: Setup
     threads: int
     cwd: Path
-    output: Path
+    in_lanes: bool = False
     gpus: str | None = None
 
 
@@ -66,29 +64,43 @@ class WorkerProcess:
     """A fresh Python process that trains moves; see ``ayar.run.pool.Link``.
 
     It does not import the user's ``__main__`` again, so a script needs no ``if __name__ == "__main__"``.
+
+    Args:
+        seat: What it has.
+        output: File that takes its standard output and error.
+        ahead: Modules that it imports until it is told what to train.
+
+    Attributes:
+        seat: What it has.
+        begun: Whether it was told what to train.
     """
 
-    def __init__(self, launch: Launch) -> None:
-        self.launch = launch
+    def __init__(self, seat: Seat, output: Path, ahead: Sequence[str] = ()) -> None:
+        self.seat, self.begun = seat, False
+        self._output = output
         self._ended_for_memory = _ended_for_memory()
         ours, theirs = socket.socketpair()
         # Linux kills a child with the thread that started it, so only the main thread may ask for that.
         parent = os.getpid() if threading.current_thread() is threading.main_thread() else 0
-        path = [entry or str(launch.cwd) for entry in sys.path]
-        launch.output.write_bytes(b"")
-        with theirs, launch.output.open("ab") as output:  # appending, so that the worker can empty it
+        path = [entry or str(seat.cwd) for entry in sys.path]
+        output.write_bytes(b"")
+        with theirs, output.open("ab") as taken:  # appending, so that the worker can empty it
             self._process = subprocess.Popen(  # noqa: S603 - our own interpreter
-                [sys.executable, "-c", _BOOT, json.dumps([theirs.fileno(), parent, path])],
+                [sys.executable, "-c", _BOOT, json.dumps([theirs.fileno(), parent, ahead, path])],
                 stdin=subprocess.DEVNULL,
-                stdout=output,
+                stdout=taken,
                 stderr=subprocess.STDOUT,
                 pass_fds=[theirs.fileno()],
-                cwd=launch.cwd,
-                env=environment(launch.threads, launch.gpus, in_lanes=launch.setup.lanes != 0),
+                cwd=seat.cwd,
+                env=environment(seat.threads, seat.gpus, in_lanes=seat.in_lanes),
                 start_new_session=True,  # Ctrl-C in the terminal reaches the pool alone
             )
         self.connection = Connection(ours.detach())
-        self.send(launch.setup)
+
+    def begin(self, setup: Setup) -> None:
+        """Tell it what to train, once."""
+        self.begun = True
+        self.send(setup)
 
     @property
     def pid(self) -> int:
@@ -160,7 +172,7 @@ class WorkerProcess:
 
     def output_tail(self) -> str:
         """The last lines that the training printed, under a heading; empty where it printed nothing."""
-        return tail(self.launch.output)
+        return tail(self._output)
 
 
 def _ended_for_memory() -> int | None:

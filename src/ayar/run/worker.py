@@ -14,7 +14,10 @@ import resource
 import signal
 import sys
 import threading
+from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from importlib import import_module
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import SimpleQueue
@@ -97,8 +100,14 @@ class Broken:
 Message = tuple[Ready | Broken | Standing | Event, ...]
 
 
-def main(fd: int, parent: int) -> None:
-    """Obey the pool at the other end of the socket ``fd``. ``parent``: process id to die with, 0 for none."""
+def main(fd: int, parent: int, ahead: Sequence[str] = ()) -> None:
+    """Obey the pool at the other end of the socket ``fd``.
+
+    Args:
+        fd: The socket.
+        parent: Process id to die with, 0 for none.
+        ahead: Modules to import while nothing has been said.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the pool's business
     faulthandler.enable(all_threads=False)  # a crash in C code, or the pool's SIGABRT, shows where it was
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -106,6 +115,9 @@ def main(fd: int, parent: int) -> None:
     connection = Connection(fd)
     commands: SimpleQueue[Command] = SimpleQueue()
     threading.Thread(target=_listen, args=(connection, commands), daemon=True).start()
+    for module in ahead:
+        with suppress(ImportError):  # if it is needed, loading the objective will say so
+            import_module(module)
     setup = commands.get()
     assert isinstance(setup, Setup)
     try:

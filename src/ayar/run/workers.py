@@ -8,8 +8,12 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from ayar.errors import BudgetError
+
+if TYPE_CHECKING:
+    from ayar.run.process import WorkerProcess
 
 PLACES = ("local", "ray")
 """Where workers can be: processes on this machine, or actors on a Ray cluster."""
@@ -40,6 +44,7 @@ class Workers:
         trial_timeout_s: Seconds that a trial may train in all, steps of the past included.
         on: Where they are: ``"local"`` or ``"ray"``.
         resources: On Ray, what else each asks for, as the cluster's nodes name it: ``{"fast_disk": 1}``.
+        ahead: Processes that were started before there was anything to train; see ``ayar.run.local.started_ahead``.
 
     >>> [Workers(4, gpus=("0", "1")).gpus_of(number) for number in range(4)]
     ['0', '1', '0', '1']
@@ -56,6 +61,7 @@ class Workers:
     trial_timeout_s: float | None = None
     on: str = "local"
     resources: Mapping[str, float] = field(default_factory=dict)
+    ahead: Sequence[WorkerProcess] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.count < 0:
