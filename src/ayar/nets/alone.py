@@ -199,7 +199,7 @@ class Alone:
         """Of each of its net's weights W[l]."""
         return [W.numel() for W in self._weights]
 
-    @property
+    @cached_property
     def _weights(self) -> list[Tensor]:
         return [p for p in self.net.parameters() if p.requires_grad and p.ndim > 1]
 

@@ -245,9 +245,9 @@ class Evaluation:
         Asked after ``run``, for the last ``CHUNK`` rows: those before the last ones still lie in the chunk.
         """
         rows = min(len(self._X), len(self._chunk))
-        dead = [constant(layer[:, :rows]) for layer in self._forward.read[1:]] if sizes else []
+        dead = [constant(layer[:, :rows]).cpu() for layer in self._forward.read[1:]] if sizes else []
         return {
-            net: share(layer[net, :n] for layer, n in zip(dead, own[1:-1], strict=True)) for net, own in sizes.items()
+            net: share([layer[net, :n] for layer, n in zip(dead, own[1:-1], strict=True)]) for net, own in sizes.items()
         }
 
 

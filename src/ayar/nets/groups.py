@@ -246,8 +246,8 @@ class Group:
         }
 
     def _glance(self) -> Glance:
-        weights, slopes = self.layout.weights(self._state.vector), self.layout.weights(self._state.gradient)
-        return Glance(self._state.gradient, weights, slopes)
+        weights = self._state.vector[:, : self.layout.n_weights]  # they lie side by side
+        return Glance(self._state.gradient, [weights], self.layout.weights(self._state.gradient))
 
     def _copy_out(self, lane: Lane) -> None:
         """Bring the trial's own state up to date."""

@@ -8,9 +8,10 @@ Alone or in lanes, a trial is looked at in the same epochs, on the same rows.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -39,15 +40,14 @@ class Glance:
 
     Args:
         gradient: All gradients, shape ``(k, n)``.
-        weights: Each W[l], shape ``(k, ...)``; they are about to be updated in place.
-        slopes: The gradients of these.
+        weights: What W[1], W[2], ... consist of, in one tensor or several: ``(k, ...)``; about to be updated in place.
+        slopes: The gradient of each W[l], ``(k, ...)``.
     """
 
     def __init__(self, gradient: Tensor, weights: Sequence[Tensor], slopes: Sequence[Tensor]) -> None:
-        self._weights = [*weights]
+        self._weights = weights
         self._before = [W.clone() for W in weights]
-        self._gradient = torch.linalg.vector_norm(gradient, dim=1)
-        self._slopes = _norms(slopes, self._gradient)
+        self._norms = [_norm(gradient), *map(_norm, slopes)]
 
     def told(self, entries: Sequence[Sequence[int]]) -> list[dict[str, float]]:
         """What is seen of each net by metric, asked after the update.
@@ -56,12 +56,14 @@ class Glance:
             entries: For each net the entries of each W[l].
         """
         moves = [W - before for W, before in zip(self._weights, self._before, strict=True)]
-        update = _norms(moves, self._gradient).norm(dim=1) / _norms(self._before, self._gradient).norm(dim=1)
-        counts = torch.tensor(entries, dtype=self._slopes.dtype, device=self._slopes.device)
-        ratio = first_to_last(self._slopes / counts.sqrt())
-        columns = torch.stack([self._gradient, ratio, update]).double().cpu()
+        norms = torch.stack([*self._norms, *map(_norm, moves), *map(_norm, self._before)]).double().cpu().numpy()
+        slopes, moved, before = np.split(norms[1:], [len(self._norms) - 1, -len(moves) or len(norms)])
+        with np.errstate(all="ignore"):  # of a net that diverges, or has no W[l]
+            update = np.sqrt((moved**2).sum(axis=0) / (before**2).sum(axis=0))
+            ratio = first_to_last(torch.from_numpy(slopes.T / np.sqrt(entries)))
+        columns = (norms[0].tolist(), ratio.tolist(), update.tolist())
         names = (GRADIENT_NORM, GRADIENT_RATIO, UPDATE_RATIO)
-        return [dict(zip(names, row, strict=True)) for row in columns.T.tolist()]
+        return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
 
 
 @runtime_checkable
@@ -97,7 +99,7 @@ def dead_share(net: nn.Module, probe: Tensor) -> float:
     """
     if isinstance(net, HasHiddenOutputs):
         with torch.no_grad():
-            return share(map(constant, net.hidden_outputs(probe)))
+            return share([*map(constant, net.hidden_outputs(probe))])
     inputs: dict[nn.Module, Tensor] = {}
 
     def keep(layer: nn.Module, given: tuple[Any, ...]) -> None:
@@ -118,7 +120,7 @@ def dead_share(net: nn.Module, probe: Tensor) -> float:
 
 def constant(outputs: Tensor) -> Tensor:
     """Which units do not vary over the rows: ``(..., rows, units)`` to ``(..., units)``."""
-    low, high = torch.aminmax(outputs, dim=-2)
+    low, high = outputs.amin(dim=-2), outputs.amax(dim=-2)  # aminmax takes many times as long
     return high - low <= 1e-6 * high.abs().maximum(low.abs())
 
 
@@ -132,10 +134,10 @@ def together(measurement: dict[str, float], seen: dict[str, float]) -> dict[str,
     return measurement if any(map(math.isnan, measurement.values())) else measurement | told
 
 
-def share(dead: Iterable[Tensor]) -> float:
+def share(dead: Sequence[Tensor]) -> float:
     """The share of all units, over the layers; NaN without any."""
-    layers = [*dead]
-    return float(torch.cat(layers).double().mean()) if layers else math.nan
+    units = sum(map(len, dead))
+    return sum(int(layer.sum()) for layer in dead) / units if units else math.nan
 
 
 def _by_unit(layer: nn.Module, x: Tensor) -> Tensor:
@@ -143,8 +145,7 @@ def _by_unit(layer: nn.Module, x: Tensor) -> Tensor:
     return x.movedim(-1 if isinstance(layer, nn.Linear) else 1, 0).flatten(1).T
 
 
-def _norms(tensors: Sequence[Tensor], like: Tensor) -> Tensor:
-    """The norm of each tensor's rows, shape ``(k, len(tensors))``."""
-    if not tensors:
-        return like.new_zeros(len(like), 0)
-    return torch.stack([torch.linalg.vector_norm(t, dim=tuple(range(1, t.ndim))) for t in tensors], dim=1)
+def _norm(tensor: Tensor) -> Tensor:
+    """The norm of each row, shape ``(k,)``."""
+    norm: Tensor = torch.linalg.vector_norm(tensor, dim=tuple(range(1, tensor.ndim)))
+    return norm
