@@ -1,8 +1,11 @@
 """Whatever lets the training know the rows that judge it is found and named."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
+import ayar.leaks as leaks_module
 from ayar.leaks import find_leaks
 
 RNG = np.random.default_rng(5)
@@ -85,3 +88,15 @@ def test_missing_cells_and_constant_columns_do_not_disturb():
     holes = X.copy()
     holes[::3, 0], holes[:, 1], holes[:, 2] = np.nan, 1.0, np.nan
     assert leaks(X=holes) == []
+
+
+def test_looking_for_leaks_takes_less_memory_than_the_data(monkeypatch):
+    monkeypatch.setattr(leaks_module, "PIECE", 2**14)
+    rows = RNG.normal(size=(20_000, 60)).astype(np.float32)
+    parts = {"train": np.arange(12_000), "valid": np.arange(12_000, 16_000), "test": np.arange(16_000, 20_000)}
+    find_leaks(X, Y, PARTS)  # what it imports doesn't count
+    tracemalloc.start()
+    find_leaks(rows, np.arange(20_000) % 2, parts)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < rows.nbytes

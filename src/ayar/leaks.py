@@ -13,6 +13,7 @@ AUC, CORRELATION = 0.99, 0.99
 """Beyond these, one column alone says the target: seldom luck, mostly a leak."""
 NEAR = 0.01  # of the median distance to the nearest row: as good as a duplicate
 MOST_ROWS = 2_000  # looked at where all would take too long
+PIECE = 2**21  # cells that are scaled at a time
 FEWEST = 10  # rows of a class, or cells of a column, that show more than chance
 _PARTS = ("train", "valid", "test")
 
@@ -43,7 +44,9 @@ def find_leaks(
     >>> find_leaks(X, rows // 20, {"train": rows[::2], "valid": rows[1::2]}, names=["size", "billed"])[-1][:46]
     "The column 'billed' alone gives the target awa"
     """
-    X = X if isinstance(X, np.memmap) else np.asarray(X, dtype=float)
+    X = np.asanyarray(X)
+    if X.dtype.kind != "f":
+        X = X.astype(float)
     columns = list(names) or [f"column {i}" for i in range(X.shape[1])]
     used = [(part, np.asarray(parts[part])) for part in _PARTS if part in parts and len(parts[part])]
     found = _shared_rows(used)
@@ -97,10 +100,14 @@ def _out_of_order(time: np.ndarray, used: Sequence[tuple[str, np.ndarray]]) -> l
 def _duplicates(X: np.ndarray, used: Sequence[tuple[str, np.ndarray]]) -> list[str]:
     """Rows of a later part with the inputs of a row in an earlier one, exactly or as good as."""
     found = []
-    seen = {X[row].tobytes(): row for row in used[0][1]}
-    earlier = used[0][1]
+    earlier, known = used[0][1], _keys(X, used[0][1])
     for part, rows in used[1:]:
-        repeats = [(row, seen[key]) for row in rows if (key := X[row].tobytes()) in seen]
+        keys = _keys(X, rows)
+        order = np.argsort(known, kind="stable")
+        places = np.searchsorted(known[order], keys)
+        alike = known[order[np.minimum(places, len(order) - 1)]] == keys
+        pairs = zip(rows[alike].tolist(), earlier[order[places[alike]]].tolist(), strict=True)
+        repeats = [(row, first) for row, first in pairs if X[row].tobytes() == X[first].tobytes()]
         if repeats:
             (row, first) = repeats[0]
             found.append(
@@ -114,9 +121,13 @@ def _duplicates(X: np.ndarray, used: Sequence[tuple[str, np.ndarray]]) -> list[s
                 f"{near} of {len(rows)} {part} rows nearly repeat a row in an earlier part (row {example[0]} row "
                 f"{example[1]}): copies with other rounding, or pictures of one scene? Keep them on one side."
             )
-        seen |= {X[row].tobytes(): row for row in rows}
-        earlier = np.concatenate([earlier, rows])
+        earlier, known = np.concatenate([earlier, rows]), np.concatenate([known, keys])
     return found
+
+
+def _keys(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """A number for each row, equal for equal rows and for hardly any others, shape ``(len(rows),)``."""
+    return np.array([hash(X[row].tobytes()) for row in rows.tolist()], dtype=np.int64)
 
 
 def _near(X: np.ndarray, earlier: np.ndarray, rows: np.ndarray) -> tuple[int, tuple[int, int]]:
@@ -135,12 +146,17 @@ def _near(X: np.ndarray, earlier: np.ndarray, rows: np.ndarray) -> tuple[int, tu
         rows: np.ndarray = np.nan_to_num(X[which][:, kept] / spread[kept]).astype(np.float32)
         return rows
 
-    distance, index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaled(earlier)).kneighbors(scaled(some))
-    close = np.flatnonzero(distance[:, 0] < NEAR * np.median(distance))
+    distance, nearest, asked = np.full(len(some), np.inf), np.zeros(len(some), dtype=int), scaled(some)
+    for start in range(0, len(earlier), step := max(1, PIECE // X.shape[1])):  # not all at once, for the memory
+        piece = earlier[start : start + step]
+        found, index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaled(piece)).kneighbors(asked)
+        nearer = found[:, 0] < distance
+        distance[nearer], nearest[nearer] = found[nearer, 0], piece[index[nearer, 0]]
+    close = np.flatnonzero(distance < NEAR * np.median(distance))
     if not len(close):
         return 0, (0, 0)
     count = round(len(close) * len(rows) / len(some))
-    return count, (int(some[close[0]]), int(earlier[index[close[0], 0]]))
+    return count, (int(some[close[0]]), int(nearest[close[0]]))
 
 
 def _given_away(X: np.ndarray, y: np.ndarray, names: Sequence[str], rows: np.ndarray, *, classes: bool) -> list[str]:

@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from ayar.errors import DataError
-from ayar.nets.mapped import Mapped
+from ayar.nets.mapped import Mapped, pieces
 
+ALL = slice(None)
 CLIP_SD = 5.0
 CONSTANT_SD = 1e-6  # of the mean: what rounding leaves of a constant column
 
@@ -47,12 +48,18 @@ class Scaling:
             return cls(x_mean, x_sd)
         return cls(x_mean, x_sd, float(np.mean(y)), float(np.std(y)) or 1.0)
 
-    def inputs(self, X: np.ndarray) -> np.ndarray:
-        """Rows in the source's units as the net sees them."""
+    def inputs(self, X: np.ndarray, rows: np.ndarray | slice = ALL) -> np.ndarray:
+        """Rows in the source's units as the net sees them; all, or those with the numbers ``rows``."""
         if self.x_mean is None or self.x_sd is None:
-            return X
-        standardised = np.clip((X - self.x_mean) / self.x_sd, -CLIP_SD, CLIP_SD)
-        return np.where(np.isnan(standardised), 0, standardised).astype(np.float32)
+            return X[rows]
+        chosen = np.arange(len(X))[rows]
+        seen = np.empty((len(chosen), *X.shape[1:]), np.float32)
+        for part in pieces(len(chosen), X[:1].nbytes):
+            standardised = (X[chosen[part]] - self.x_mean) / self.x_sd
+            np.clip(standardised, -CLIP_SD, CLIP_SD, out=standardised)
+            standardised[np.isnan(standardised)] = 0
+            seen[part] = standardised
+        return seen
 
     def targets(self, y: np.ndarray) -> np.ndarray:
         """Real targets as the net sees them."""

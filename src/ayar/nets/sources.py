@@ -181,7 +181,9 @@ def _as_numbers(X: np.ndarray, path: Path) -> np.ndarray:
         )
     flat = X.reshape(len(X), math.prod(X.shape[1:]))
     if X.dtype == np.uint8:
-        return flat.astype(np.float32) / 255
+        numbers = flat.astype(np.float32)
+        numbers /= 255
+        return numbers
     return flat.astype(np.promote_types(X.dtype, np.float32), copy=False)
 
 

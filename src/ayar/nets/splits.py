@@ -57,5 +57,5 @@ class Splits:
         as_targets = scaling.targets if self.shared.kind == "regression" else np.asarray
         parts: dict[str, Any] = {}
         for part, rows in (("train", train), ("valid", valid)):
-            parts |= {f"X_{part}": scaling.inputs(self.X[rows]), f"y_{part}": as_targets(self.y[rows])}
+            parts |= {f"X_{part}": scaling.inputs(self.X, rows), f"y_{part}": as_targets(self.y[rows])}
         return replace(self.shared, **parts, scaling=scaling)

@@ -103,12 +103,12 @@ def load_task(
     scaling = Scaling.fitted_to(lambda: _in_pieces(X, rows["train"]), y[rows["train"]], kind)
     as_targets = scaling.targets if kind == "regression" else np.asarray
     parts: dict[str, Any] = {f"y_{part}": as_targets(y[rows[part]]) for part in ("train", "valid")}
-    parts["X_valid"] = scaling.inputs(X[rows["valid"]])
+    parts["X_valid"] = scaling.inputs(X, rows["valid"])
     if isinstance(X, np.memmap):
         shape, scaled = (len(rows["train"]), X.shape[1]), map(scaling.inputs, _in_pieces(X, rows["train"]))
         parts["X_train"] = kept(f"{raw.name}-train", split_hash, shape, np.dtype(np.float32), scaled)
     else:
-        parts["X_train"] = scaling.inputs(X[rows["train"]])
+        parts["X_train"] = scaling.inputs(X, rows["train"])
     data = Data(
         **parts,
         kind=kind,
@@ -163,7 +163,7 @@ def _leaks(raw: Source, y: np.ndarray, rows: Mapping[str, np.ndarray], kind: str
         else:
             columns.append(code[:, None])
             names.append(name)
-    X = np.concatenate(columns, axis=1)
+    X = np.concatenate(columns, axis=1) if raw.categories else raw.X
     return find_leaks(X, y, rows, names=names, groups=raw.group, time=raw.time, classes=kind == "classification")
 
 
