@@ -52,6 +52,12 @@ def test_the_confirmation_is_as_rich_as_the_budget_allows(rounds, workers, plan)
     assert made.candidates == tuple(range(plan[0]))
 
 
+@pytest.mark.parametrize(("number", "candidates"), [(12, (0, 1, 2, 3, 4, 12)), (3, (0, 1, 2, 3, 4, 5))])
+def test_the_trial_that_the_search_expects_to_end_best_is_a_candidate_whatever_its_loss_so_far(number, candidates):
+    trials = searched()
+    assert plan_confirmation(trials, 40, 1, expected=trials[number]).candidates == candidates
+
+
 @pytest.mark.parametrize("workers", [1, 2, 7])
 @pytest.mark.parametrize("folds", [0, 5])
 def test_no_plan_costs_more_than_its_budget_but_the_poorest(workers, folds):

@@ -11,6 +11,7 @@ import pytest
 
 from ayar import Study
 from ayar.checkpoints import sign
+from ayar.curves import diagnose
 from ayar.errors import ObjectiveError
 from ayar.records import training_key
 from ayar.search.base import SEARCH_DATA
@@ -130,6 +131,21 @@ def test_a_move_says_where_to_begin_for_a_loop_of_ones_own():
     assert forks
     assert all(move.start_step == move.schedule[-1].stop_step > 0 for move in forks)
     assert_every_curve_follows_from_its_lineage(study.trials())
+
+
+def test_the_doctor_reads_the_curve_of_offspring_from_the_beginning_of_their_training():
+    """All follow one falling curve, whatever their configurations. A late part by itself looks slow."""
+    study = Study(space=SPACE, minimize="loss", horizon=60, searcher="population")
+    for _ in range(40):
+        (move,) = study.ask()
+        steps = range(move.start_step + 1, move.stop_step + 1)
+        study.tell(move, [{"step": s, "loss": 2 * math.exp(-s / 8) + 0.01 * math.sin(7 * s)} for s in steps])
+
+    late = [t for t in study.trials() if t.fork_step >= 6 and len(t.curve) >= 12]
+    assert late
+    for trial in late:
+        assert [v.name for v in study.diagnose(trial.id)[trial.id]] == ["no clear fault"]
+        assert [v.name for v in diagnose(trial.curve, horizon=60)] != ["no clear fault"]
 
 
 def test_a_training_without_a_folder_is_refused_in_words():

@@ -1,6 +1,7 @@
 """The one loop, with lanes: what a user of them is promised."""
 
 import time
+from dataclasses import asdict
 
 import pytest
 
@@ -171,3 +172,12 @@ def test_a_search_in_parts_counts_the_time_that_its_trials_did_not_cost():
         tuning.search(budget, workers=1)
     assert started > 1
     assert len(study.trials()) == started
+
+
+@pytest.mark.parametrize(("kind", "measured_anew"), [("noise", 0), ("luck", 0), (None, 1)])
+def test_luck_that_a_ledger_holds_is_not_measured_again_under_whichever_name(kind, measured_anew):
+    study = Study(space=ayar.Space(x=ayar.Float(0.0, 1.0)), minimize="loss", searcher="random")
+    if kind is not None:
+        study.note(kind, {"budget": asdict(Budget(None, 60, None)), "share": 0.3})
+    study.tune(lambda config, seed: config["x"] + seed % 7 / 10, trials=60, workers=0, progress=False)
+    assert len(study.notes("luck")) - (kind == "luck") == measured_anew

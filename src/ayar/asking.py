@@ -46,7 +46,7 @@ def _claimed(
             if not book.can_go_on(proposal.trial, proposal.stop_step):
                 continue
             move = book.go_on(proposal.trial, proposal.stop_step)
-            if stops and diverges(book.trial(move.trial).curve, problem.horizon):
+            if stops and diverges(book.whole_curve(move.trial), problem.horizon):
                 book.record(Finished(move.trial, ended=True))
             else:
                 moves.append(move)

@@ -69,11 +69,18 @@ def training_cost_s(trials: Sequence[Trial], horizon: int) -> float:
 
 
 def plan_confirmation(
-    trials: Sequence[Trial], rounds: float, workers: int, folds: int = 0, default: Configuration | None = None
+    trials: Sequence[Trial],
+    rounds: float,
+    workers: int,
+    folds: int = 0,
+    default: Configuration | None = None,
+    expected: Trial | None = None,
 ) -> Plan:
     """The richest plan that takes at most ``rounds`` trainings one after the other; the poorest where none does.
 
-    What was spent on probing leaders that lead no more is taken off the re-ranking; ``default`` is never one of them.
+    Candidates are those with the least losses; ``expected``, which the searcher expects to end best, takes the last
+    one's place where it is none of them: it may be far from its end. What was spent on probing leaders that lead no
+    more is taken off the re-ranking; ``default`` is never one of them.
     """
     total = rounds * workers
     each = max(_FOR_EACH_CANDIDATE, folds)
@@ -88,11 +95,14 @@ def plan_confirmation(
             break
     order = ranked(trials)
     count = min(max(count, 1), len(order))
-    used = {config_key(t.config) for t in order[:count]} | ({config_key(default)} if default is not None else set())
+    candidates = order[:count]
+    if expected is not None and count > 1 and all(t.config != expected.config for t in candidates):
+        candidates[-1] = expected
+    used = {config_key(t.config) for t in candidates} | ({config_key(default)} if default is not None else set())
     spent = sum(t.purpose is Purpose.RERANK and config_key(t.config) not in used for t in trials)
     rerank -= min(spent, PROBED * FIRST_SEEDS)
     least = (count + 1) * max(folds, 1)
-    return Plan(tuple(t.id for t in order[:count]), max(rerank, least), finalists, finalise, folds)
+    return Plan(tuple(t.id for t in candidates), max(rerank, least), finalists, finalise, folds)
 
 
 def luck(trials: Sequence[Trial]) -> float | None:

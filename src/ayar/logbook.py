@@ -17,8 +17,8 @@ from ayar.ledger.pages import Pages
 from ayar.ledger.reading import Skim
 from ayar.ledger.sessions import Watch
 from ayar.ledger.store import Ledger, Note
-from ayar.lineage import schedule_of
-from ayar.records import Configuration, Measurement, Metric, Move, State, Trial, config_key
+from ayar.lineage import schedule_of, whole_curve
+from ayar.records import Configuration, Curve, Measurement, Metric, Move, State, Trial, config_key
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.search.base import SEARCH_DATA
 from ayar.search.history import History
@@ -65,6 +65,10 @@ class Logbook:
     def trial(self, number: int) -> Trial:
         """The trial of this number, which is there."""
         return self._pages.trial(number)
+
+    def whole_curve(self, number: int) -> Curve:
+        """A trial's curve from the beginning of its training; see ``ayar.lineage``."""
+        return whole_curve(self.trial(number), self.trial)
 
     def refresh(self) -> bool:
         """Read what other processes have appended since; False where there can be nothing new."""

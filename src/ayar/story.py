@@ -30,10 +30,12 @@ def verdicts_on(
     """
     followed = {note.body["attempt"] for note in book.notes(TRIED)}
     data = [t for t in book.history if t.purpose in SEARCH_DATA and t.id not in followed]
-    siblings = [t.curve for t in worth_reading(data, most)]
+    rivals = worth_reading(data, most)
+    curves = {t.id: book.whole_curve(t.id) for t in (*rivals, *chosen)}
+    siblings = [curves[t.id] for t in rivals]
     return {
         t.id: diagnose(
-            t.curve,
+            curves[t.id],
             siblings=siblings,
             horizon=horizon,
             learning_rate_late=rate_left(t.config, t.curve.last_step, horizon),

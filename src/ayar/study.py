@@ -43,7 +43,7 @@ from ayar.run.workers import Workers
 from ayar.sealed import OPENED, open_test, test_score
 from ayar.search import Population, searcher_named, sources
 from ayar.search.advised import Doctor
-from ayar.search.base import Problem, Recommender
+from ayar.search.base import Problem, expected_best
 from ayar.search.repeats import steadiest
 from ayar.search.sources import source_of
 from ayar.seeds import Purpose, trial_seed
@@ -309,10 +309,7 @@ class Study:
         if not order:
             limits = f" that keeps {' and '.join(map(str, self.constraints))}" if self.constraints else ""
             raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric}{limits} yet. Tune first.")
-        searcher = self._searcher
-        expected = (
-            searcher.recommend(self._problem(), self._book.history) if isinstance(searcher, Recommender) else None
-        )
+        expected = expected_best(self._searcher, self._problem(), self._book.history)
         return expected or steadiest(known) or order[0]
 
     def front(self) -> list[Trial]:

@@ -33,9 +33,13 @@ from ayar.run.events import Event, Failed, Finished, Measured, Pool
 from ayar.run.folders import folders, latest_folder, own_folder
 from ayar.run.handover import hand_over
 from ayar.search.advised import Doctor
-from ayar.search.base import Problem, Searcher
+from ayar.search.base import Problem, Searcher, expected_best
 from ayar.seeds import Purpose, trial_seed
 from ayar.winner import ranked, search_steps
+
+LUCK = "luck"
+"""The kind of notes that keep what luck was measured to be worth; ledgers of before have them under another name."""
+_LUCK_ONCE = "noise"
 
 KEPT_FOLDERS = 40  # search trials whose folders stay on disk; any other trains again up to where it was, if thawed
 KEPT_BYTES = 20e9  # of those folders together, and no more than is still free on the disk
@@ -101,7 +105,7 @@ class Tuning:
         def next_moves(n: int) -> list[Move]:
             while left_over:
                 move = left_over.pop()
-                if not (self.stops and diverges(book.trial(move.trial).curve, self.problem.horizon)):
+                if not (self.stops and diverges(book.whole_curve(move.trial), self.problem.horizon)):
                     return [move]
                 book.record(Finished(move.trial, ended=True))  # it was about to be stopped
             moves = self._taken_over(n) or ask(book, self.searcher, self.problem, n, stops=self.stops)
@@ -136,7 +140,7 @@ class Tuning:
         """
         if budget.confirm != AUTO:
             return budget
-        for note in self.book.notes("noise"):
+        for note in (*self.book.notes(LUCK), *self.book.notes(_LUCK_ONCE)):
             if note.body["budget"] == asdict(budget):
                 return replace(budget, confirm=note.body["share"])
         self.search(
@@ -148,11 +152,11 @@ class Tuning:
             return budget
         seed, horizon = self.problem.seed, self.problem.horizon
         seeded = [(c, trial_seed(seed, Purpose.RERANK, n), Purpose.RERANK, horizon) for c, n in wanted]
-        self.train(seeded, phase="noise")
+        self.train(seeded, phase="luck")
         share = share_by_luck(self.book.trials, rounds * workers / budget.share)
         if share is None:
             return budget
-        self.book.note("noise", {"budget": asdict(budget), "share": share})
+        self.book.note(LUCK, {"budget": asdict(budget), "share": share})
         return replace(budget, confirm=share)
 
     def settled(self, budget: Budget, measured: Budget, candidates: Sequence[Trial], workers: int, folds: int) -> Plan:
@@ -161,7 +165,10 @@ class Tuning:
             plan = plan_of(self.book, budget)
             if plan is None:
                 rounds = measured.confirm_rounds(self.book.trials, self.problem.horizon, workers)
-                plan = plan_confirmation(candidates, rounds, workers, folds, self.problem.space.default())
+                expected = expected_best(self.searcher, self.problem, self.book.history)
+                if expected is not None and expected.id not in {t.id for t in candidates}:
+                    expected = None  # it breaks a limit, or the space has become narrower
+                plan = plan_confirmation(candidates, rounds, workers, folds, self.problem.space.default(), expected)
                 body = {"budget": asdict(budget), "share": measured.share, "plan": asdict(plan)}
                 self.book.note("confirmation", body)
         return plan
@@ -350,7 +357,7 @@ class Tuning:
         if not self.stops or not isinstance(event, Measured) or event.trial in self._stopped:
             return None
         trial = self.book.trial(event.trial)
-        if trial.purpose is Purpose.SEARCH and diverges(trial.curve, self.problem.horizon):
+        if trial.purpose is Purpose.SEARCH and diverges(self.book.whole_curve(trial.id), self.problem.horizon):
             self._stopped.add(trial.id)
             self.pool.pause(trial.id)
         return None

@@ -2,12 +2,15 @@
 
 import math
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from ayar.errors import MissingExtra, NotEnoughEvidence
 from ayar.intuition import importance
+from ayar.intuition.findings import findings
+from ayar.intuition.response import good_range
 from ayar.records import Curve, Measurement, Trial
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
@@ -45,6 +48,20 @@ def test_the_only_hyperparameter_that_matters_comes_first():
     assert found[0].share > 0.8
     assert found[0].first == 1.0
     assert found[0].low <= found[0].share <= found[0].high
+
+
+def test_a_trial_that_began_with_another_ones_state_says_nothing_about_its_own_values():
+    """Its loss is mostly its parent's work; here it even contradicts what trials from the beginning show."""
+    anew = trials_of(off_best_rate, 40)
+    heirs = [
+        replace(trial, id=40 + trial.id, parent=0, fork_step=1, curve=Curve((Measurement(2, trial.loss),)))
+        for trial in trials_of(lambda config: float(config["activation"] == "relu"), 40, seed=1)
+    ]
+    assert ask(anew + heirs) == ask(anew)
+    with pytest.raises(NotEnoughEvidence, match=r"^0 finished trials"):
+        ask(heirs)
+    assert good_range(anew + heirs, SPACE, "learning_rate") == good_range(anew, SPACE, "learning_rate")
+    assert findings(anew + heirs, SPACE, horizon=50) == findings(anew, SPACE, horizon=50)
 
 
 def test_shares_add_up_to_one_and_fixed_values_have_none():

@@ -18,6 +18,7 @@ from ayar.integrations.history import record
 from ayar.integrations.readers import kind_of, read
 from ayar.intuition.importance import importance
 from ayar.intuition.response import good_range
+from ayar.lineage import begun_anew
 from ayar.seeds import Purpose
 from ayar.space import Space
 from ayar.study import Study
@@ -29,7 +30,7 @@ def explain(args: argparse.Namespace) -> None:
     Example: ayar explain digits.db
     """
     study = reopen(args.store, args.study).study
-    trials = [t for t in study.trials() if t.purpose is Purpose.SEARCH]
+    trials = begun_anew(t for t in study.trials() if t.purpose is Purpose.SEARCH)
     found = importance(trials, study.space, rng=np.random.default_rng(study.seed))
     ranges = {}
     for each in found:

@@ -16,6 +16,7 @@ import numpy as np
 from ayar.curves.advice import ROLES
 from ayar.curves.signals import trailing_median
 from ayar.intuition.effects import explained_share
+from ayar.lineage import begun_anew
 from ayar.records import Configuration, Evidence, State, Trial, Verdict
 from ayar.search.base import SEARCH_DATA
 from ayar.space import Choice, Float, Int, Space
@@ -58,8 +59,15 @@ class Finding:
 
 @dataclass(frozen=True)
 class _Known:
-    """What a check may look at; ``trials`` are those of the search and of attempts, ``leaders`` its best ones."""
+    """What a check may look at.
 
+    Attributes:
+        everyone: The trials of the search and of attempts.
+        trials: Those of them whose losses are the work of their own configurations alone.
+        leaders: The best of these.
+    """
+
+    everyone: tuple[Trial, ...]
     trials: tuple[Trial, ...]
     leaders: tuple[Trial, ...]
     space: Space
@@ -100,17 +108,20 @@ def findings(
     """Everything that the trials show together, the most urgent first; empty where they show nothing.
 
     Args:
-        trials: The trials of a study; those on confirmation seeds are left out.
+        trials: The trials of a study; those on confirmation seeds are left out, and of those that began with another
+            one's state only failures count.
         space: Their space.
         horizon: The largest step.
         verdicts: Verdicts by trial; a trial that is called diverging counts as such, also with a finite loss.
         validation_rows: Rows of the validation set, where the metric is the share of them that is labelled
             wrong, or right. None: how far chance moves the metric is not known.
     """
-    searched = tuple(t for t in trials if t.purpose in SEARCH_DATA)
+    everyone = tuple(t for t in trials if t.purpose in SEARCH_DATA)
+    searched = tuple(begun_anew(everyone))
     order = sorted((t for t in searched if math.isfinite(t.loss)), key=lambda t: (t.loss, t.id))
     diverging = {number for number, said in (verdicts or {}).items() if any(v.name == "diverging" for v in said)}
     known = _Known(
+        everyone=everyone,
         trials=searched,
         leaders=tuple(order[: max(LEADERS, len(searched) // 10)]),
         space=space,
@@ -122,13 +133,13 @@ def findings(
 
 
 def _failures(known: _Known) -> list[Finding]:
-    failed = [t for t in known.trials if t.state is State.FAILED]
-    share = len(failed) / max(len(known.trials), 1)
+    failed = [t for t in known.everyone if t.state is State.FAILED]
+    share = len(failed) / max(len(known.everyone), 1)
     if len(failed) < 2 or share < 0.05:
         return []
     reasons = Counter(((t.error or "").strip().splitlines() or ["no message"])[-1] for t in failed)
     reason, times = reasons.most_common(1)[0]
-    sentence = f"{len(failed)} of {len(known.trials)} trials failed, {times} of them with: {reason}"
+    sentence = f"{len(failed)} of {len(known.everyone)} trials failed, {times} of them with: {reason}"
     return [Finding("failing trials", sentence, (Evidence("failed_share", share, 0.05),))]
 
 

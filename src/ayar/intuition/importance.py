@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from ayar.errors import MissingExtra, NotEnoughEvidence, extra
+from ayar.lineage import begun_anew
 from ayar.records import State, Trial
 from ayar.search.base import SEARCH_DATA
 from ayar.space import PerLayer, Space
@@ -57,7 +58,7 @@ def importance(
     variance designs for model output"): how much the prediction changes when that one value is drawn anew.
 
     Args:
-        trials: The trials of one study; running ones are left out.
+        trials: The trials of one study; running ones are left out, and those that began with another one's state.
         space: Their space.
         rng: Where the resamples come from; the same generator gives the same answer.
         resamples: Bootstrap resamples of the trials, one forest each.
@@ -67,7 +68,7 @@ def importance(
             trials it has not seen.
         MissingExtra: scikit-learn is not installed.
     """
-    ended = [trial for trial in trials if trial.state is not State.RUNNING]
+    ended = [trial for trial in begun_anew(trials) if trial.state is not State.RUNNING]
     groups = _columns(space)
     if len(ended) < FEWEST or not groups:
         raise NotEnoughEvidence(

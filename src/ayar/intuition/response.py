@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ayar.errors import NotEnoughEvidence
+from ayar.lineage import begun_anew
 from ayar.records import Trial
 from ayar.space import Choice, Float, Int, PerLayer, Space
 
@@ -45,7 +46,8 @@ class GoodRange:
 def good_range(trials: Sequence[Trial], space: Space, name: str) -> GoodRange:
     """The range in which a hyperparameter lay in the best quarter of the trials.
 
-    It is where the search found good values, not where others would be bad: read it with the number of trials.
+    It is where the search found good values, not where others would be bad: read it with the number of trials. Trials
+    that began with another one's state are left out: their losses are not the work of their own values alone.
 
     Raises:
         SpaceError: The space has no such hyperparameter.
@@ -54,7 +56,7 @@ def good_range(trials: Sequence[Trial], space: Space, name: str) -> GoodRange:
     entry = space[name]
     if not isinstance(entry, Float | Int | Choice | PerLayer):
         raise NotEnoughEvidence(f"{name} is fixed at {entry!r}: there are no other values to compare it with.")
-    scored = sorted((trial for trial in trials if math.isfinite(trial.loss)), key=lambda trial: trial.loss)
+    scored = sorted((trial for trial in begun_anew(trials) if math.isfinite(trial.loss)), key=lambda trial: trial.loss)
     best = [trial.config[name] for trial in scored[: len(scored) // 4] if name in trial.config]
     if len(best) < FEWEST:
         raise NotEnoughEvidence(

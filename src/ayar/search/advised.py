@@ -13,6 +13,7 @@ from ayar.curves.reading import MIN_POINTS
 from ayar.curves.schedules import rate_left
 from ayar.curves.verdict import diagnose
 from ayar.errors import BudgetError
+from ayar.lineage import whole_curve
 from ayar.records import Configuration, Trial
 from ayar.search.base import Problem, Proposal, Searcher
 from ayar.search.fresh import Known, searched
@@ -96,11 +97,11 @@ def moves(problem: Problem, history: Sequence[Trial]) -> Iterator[Configuration]
     best = [
         history[at] for at in order[facts["data"][order] & (facts["readings"][order] >= MIN_POINTS)][:RIVALS].tolist()
     ]
-    siblings = [trial.curve for trial in best]
+    siblings = [whole_curve(trial, lambda number: next(t for t in history if t.id == number)) for trial in best]
     asked = []
-    for trial in best[:LEADERS]:
+    for trial, curve in zip(best[:LEADERS], siblings, strict=False):
         verdicts = diagnose(
-            trial.curve,
+            curve,
             siblings=siblings,
             horizon=problem.horizon,
             learning_rate_late=rate_left(trial.config, trial.curve.last_step, problem.horizon),

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ayar.records import Trial
-from ayar.search.base import Problem, Proposal, Recommender, Searcher
+from ayar.search.base import Problem, Proposal, Searcher, expected_best
 from ayar.search.bayesian import Bayesian
 from ayar.search.grid import Grid
 from ayar.search.pareto import Pareto
@@ -42,8 +42,7 @@ class Auto:
 
     def recommend(self, problem: Problem, history: Sequence[Trial]) -> Trial | None:
         """What the chosen searcher recommends; None where it has no opinion."""
-        searcher = self.choose(problem)
-        return searcher.recommend(problem, history) if isinstance(searcher, Recommender) else None
+        return expected_best(self.choose(problem), problem, history)
 
     def propose(self, problem: Problem, history: Sequence[Trial], n: int) -> list[Proposal]:
         """What the chosen searcher proposes; see ``Searcher``."""

@@ -100,3 +100,8 @@ class Recommender(Protocol):
     def recommend(self, problem: Problem, history: Sequence[Trial]) -> Trial | None:
         """The trial expected to end best, not the one with the luckiest reading; None without an opinion."""
         ...
+
+
+def expected_best(searcher: Searcher, problem: Problem, history: Sequence[Trial]) -> Trial | None:
+    """The trial that a searcher expects to end best; None where it has no opinion of its own."""
+    return searcher.recommend(problem, history) if isinstance(searcher, Recommender) else None
