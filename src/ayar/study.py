@@ -45,7 +45,7 @@ from ayar.search import Population, searcher_named, sources
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, expected_best
 from ayar.search.repeats import steadiest
-from ayar.search.sources import source_of
+from ayar.search.sources import check_source, source_of
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.space.change import aged, check_change
@@ -277,9 +277,11 @@ class Study:
 
         Raises:
             LedgerError: There is no such ledger or study.
+            NotEnoughEvidence: It says nothing about this study's space.
         """
         with Study(store, name=name) as other:
             source = source_of(f"{store}:{other.name}", other.trials())
+        check_source(self.space, source)
         self.note(SOURCE, sources.to_dict(source))
         self._sources = (*self._sources, source)
 

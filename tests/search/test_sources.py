@@ -5,9 +5,10 @@ import math
 import numpy as np
 import pytest
 
+from ayar.errors import NotEnoughEvidence
 from ayar.records import Curve, Measurement, Trial
 from ayar.search import Bayesian, Problem, QuasiRandom
-from ayar.search.sources import Memory, fitted, from_dict, source_of, to_dict
+from ayar.search.sources import Memory, check_source, fitted, from_dict, source_of, to_dict
 from ayar.space import Choice, Float, Space
 
 SPACE = Space(**{name: Float(1e-5, 1.0, log=True) for name in "abcde"})
@@ -69,6 +70,15 @@ def test_a_source_too_small_to_tell_anything_is_none():
     few = source_of("few", [trial(i, SPACE.default(), 0.5) for i in range(9)])  # one configuration
 
     assert Memory.of(SPACE, (few,)) is None
+
+
+def test_a_source_that_cannot_say_anything_is_refused_with_the_reason():
+    check_source(SPACE, earlier())
+    with pytest.raises(NotEnoughEvidence, match="no hyperparameter: it has a, b, c, d, e, this one rate"):
+        check_source(Space(rate=Float(0, 1)), earlier())
+    few = source_of("few", [trial(i, {"a": 0.1 * (i + 1)}, 0.5) for i in range(4)])
+    with pytest.raises(NotEnoughEvidence, match="few has 4 configurations"):
+        check_source(SPACE, few)
 
 
 def test_a_source_comes_back_from_json():

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ayar.errors import SpaceError
+from ayar.errors import NotEnoughEvidence, SpaceError
 from ayar.records import Configuration, State, Trial, config_key
 from ayar.search.base import SEARCH_DATA, Source
 from ayar.search.evidence import telling, warped
@@ -59,6 +59,30 @@ def fitted(space: Space, config: Configuration) -> Configuration | None:
         return space.decode(space.snap(space.encode(whole, outside=True)[None])[0])
     except SpaceError:
         return None
+
+
+def check_source(space: Space, source: Source) -> None:
+    """Raise where a source has nothing to say about a space.
+
+    Raises:
+        NotEnoughEvidence: It has too few trials, or none that fits, or no hyperparameter of this space.
+    """
+    there = sorted({name for config, _ in source.trials for name in config})
+    if there and not set(there) & set(space.names):
+        raise NotEnoughEvidence(
+            f"{source.name} says nothing about this study, for they share no hyperparameter: it has "
+            f"{', '.join(there)}, this one {', '.join(space.names)}. Leave it out, or name the same ones alike."
+        )
+    if len(known := _known(space, source)) < _FEWEST:
+        raise NotEnoughEvidence(
+            f"{source.name} has {len(known)} configurations with a place in this study's space; {_FEWEST} are needed "
+            "to learn from it. Leave it out, or let it search on."
+        )
+
+
+def _known(space: Space, source: Source) -> list[tuple[Configuration, float]]:
+    """The source's trials as they fit in the space."""
+    return [(config, loss) for given, loss in source.trials if (config := fitted(space, given)) is not None]
 
 
 @dataclass(frozen=True)
@@ -115,12 +139,16 @@ class Memory:
         told = [earlier.expects(points) for earlier, _ in counted]
         return np.asarray(np.average(told, axis=0, weights=[weight for _, weight in counted]))
 
+    def borne_out(self, points: np.ndarray, losses: np.ndarray) -> float:
+        """How far these trials bear its expectation out, from 0 to 1."""
+        return borne_out(self.expects(points), losses)
+
     def trust(self, points: np.ndarray, losses: np.ndarray) -> float:
         """How far to follow its expectation, from 0 to 1.
 
         As far as these trials bear it out; and less with each, which say more about this task than it can.
         """
-        return borne_out(self.expects(points), losses) * min(1.0, _OUTGROWN / max(len(losses), 1))
+        return self.borne_out(points, losses) * min(1.0, _OUTGROWN / max(len(losses), 1))
 
 
 class _Same:
@@ -142,7 +170,7 @@ def _memory(of: _Same, sources: tuple[Source, ...]) -> Memory | None:
     earlier: list[_Earlier] = []
     leaders: dict[str, Configuration] = {}
     for source in sources:
-        known = [(config, loss) for given, loss in source.trials if (config := fitted(space, given)) is not None]
+        known = _known(space, source)
         names = {name for given, _ in source.trials for name in given}
         spoken = np.flatnonzero(np.concatenate([[name in names] * space.width(name) for name in space.names]))
         if len(known) < _FEWEST or not len(spoken):
