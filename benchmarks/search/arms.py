@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from lore import misled, with_a_wrong_guess, with_sources
+from lore import misled, with_a_guess, with_sources
 from optuna_arm import optuna_search
 from replay import Run, search
 from smac_arm import smac, smac_hyperband
@@ -48,6 +48,7 @@ def _ours(searcher: Callable[[], Any], believing: Callable[[Replay], Problem] = 
 
 
 _FROM_OTHERS, _FROM_KIN = (partial(with_sources, same_family=same) for same in (False, True))
+_GUESSED, _MISGUESSED = (partial(with_a_guess, right=right) for right in (True, False))
 
 
 def _alone(arm: Callable[[Replay, float], Run]) -> Arm:
@@ -73,12 +74,14 @@ ARMS: dict[str, Arm] = {
     "random": _ours(Random),
     "halving": _ours(Halving),
     "racer": _ours(Racer),
+    "racer, other seeds": lambda replay, *how: _ours(Racer)(Replay(replay.table, replay.seed), *how),
     "racer, other families known": _ours(Racer, _FROM_OTHERS),
     "racer, its family known": _ours(Racer, _FROM_KIN),
     "racer, misled by a study": _ours(Racer, misled),
-    "racer, misled by a guess": _ours(Racer, with_a_wrong_guess),
+    "racer, misled by a guess": _ours(Racer, _MISGUESSED),
+    "racer, told a good guess": _ours(Racer, _GUESSED),
     "bayesian, misled by a study": _ours(Bayesian, misled),
-    "bayesian, misled by a guess": _ours(Bayesian, with_a_wrong_guess),
+    "bayesian, misled by a guess": _ours(Bayesian, _MISGUESSED),
     "hyperband": _ours(Hyperband),
     "tpe": _ours(Tpe),
     "cmaes": _ours(CmaEs),

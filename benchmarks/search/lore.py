@@ -15,7 +15,7 @@ from ayar.search.evidence import telling
 from ayar.space import Choice, Space
 
 _KEPT = 128  # trials of an earlier study: as many as Ayar keeps
-_BAD = 0.95  # the wrong guess has this rank among the configurations, 1 the worst
+_GOOD, _BAD = 0.05, 0.95  # a right and a wrong guess have these ranks among the configurations, 1 the worst
 
 
 def with_sources(replay: Replay, *, same_family: bool) -> Problem:
@@ -29,15 +29,15 @@ def misled(replay: Replay) -> Problem:
     return replace(replay.problem, sources=(_source(replace(table, final=-table.final)),))
 
 
-def with_a_wrong_guess(replay: Replay) -> Problem:
-    """The problem, with a strong guess for each hyperparameter, all from one configuration that is among the worst."""
+def with_a_guess(replay: Replay, *, right: bool) -> Problem:
+    """The problem, with a strong guess for each hyperparameter, all from one configuration: a good one or a bad one."""
     problem, space = replay.problem, replay.problem.space
     candidates = sorted(space.candidates or (), key=lambda config: replay.table.final[replay.row(config)])
-    bad = candidates[int(_BAD * (len(candidates) - 1))]
+    guessed = candidates[int((_GOOD if right else _BAD) * (len(candidates) - 1))]
     entries: dict[str, Any] = {}
     for name in space.names:
         entry: Any = space[name]
-        belief = {"guess": bad.get(name), "confidence": "strong"} if name in bad else {}
+        belief = {"guess": guessed[name], "confidence": "strong"} if name in guessed else {}
         if isinstance(entry, Choice):
             entries[name] = Choice(*entry.choices, ordered=entry.ordered, when=entry.when, **belief)
         else:

@@ -23,6 +23,7 @@ from scipy.stats import rankdata
 SHOWN = (1, 2, 5, 10, 20, 50, 100)
 ASKED = (5, 10, 20)
 USUAL_RUNS = 50.0  # what a search may spend, where its result does not say
+OVERALL = 2  # full runs, from where on a search is compared with itself at every checkpoint
 DRAWN = 2_000  # bootstrap samples
 REDRAWN = 200
 SLOWER = 1 / 1.25
@@ -195,27 +196,47 @@ def beside_the_best(runs: Runs, ours: str, others: Sequence[str]) -> str:
 
 
 def beside_itself(runs: Runs, cold: str) -> str:
-    """Markdown: the units that each arm needs at 5, 10 and 20 full runs, over those of ``cold``.
+    """Markdown: the units that each arm needs, over those of ``cold``, at some budgets and over a range of them.
 
     Half of it is for what ``cold`` has there, half for what the arm has (a geometric mean): with one goal alone, a
     search beside another one of its own kind would seem slower, for the goal is where the other happened to be quick.
+    Intervals are of a bootstrap over tasks, and over the seeds of each, the same for both arms.
     """
-    tasks = list(runs.family)
-    lines = _head("arm", [f"units at {budget} (95 %)" for budget in ASKED])
+    spent = min(float(CHECKPOINTS[~np.isnan(curve)][-1]) for curve in runs.regrets.values())
+    overall = CHECKPOINTS[(CHECKPOINTS >= OVERALL) & (spent >= CHECKPOINTS)].tolist()
+    budgets = {f"at {budget}": [float(budget)] for budget in ASKED if budget <= spent}
+    budgets[f"from {OVERALL} to {overall[-1]:g}"] = overall
+    lines = _head("arm", [f"units {name} (95 %)" for name in budgets])
     for arm in runs.arms:
-        cells = []
-        for budget in ASKED if arm != cold else ():
-            if np.isnan(runs.mean(cold, tasks)[np.searchsorted(CHECKPOINTS, budget)]):
-                cells.append("-")
-                continue
-            ratios = [speed_up(runs, cold, arm, t, budget) / speed_up(runs, arm, cold, t, budget) for t in tasks]
-            logs = np.log(ratios) / 2
-            drawn = np.random.default_rng(0).choice(logs, (DRAWN, len(logs))).mean(axis=1)
-            low, high = np.exp(np.percentile(drawn, [2.5, 97.5]))
-            cells.append(f"{np.exp(logs.mean()):.2f} ({low:.2f} to {high:.2f})")
-        if cells:
-            lines.append(_row(arm, cells))
+        if arm != cold:
+            lines.append(_row(arm, [_cell(*units(runs, arm, cold, asked)) for asked in budgets.values()]))
     return "\n".join(lines)
+
+
+def _cell(logs: np.ndarray, drawn: np.ndarray) -> str:
+    """The geometric mean over tasks, and its bootstrap interval; of logarithms with and without drawing seeds."""
+    rng, (tasks, draws) = np.random.default_rng(0), drawn.shape
+    means = drawn[rng.integers(tasks, size=(DRAWN, tasks)), rng.integers(draws, size=(DRAWN, tasks))].mean(axis=1)
+    low, high = np.exp(np.percentile(means, [2.5, 97.5]))
+    return f"{np.exp(logs.mean()):.2f} ({low:.2f} to {high:.2f})"
+
+
+def units(runs: Runs, arm: str, cold: str, budgets: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
+    """Of each task the logarithm of the units needed over those of ``cold``, both ways and averaged over the budgets.
+
+    First of the means over seeds, shape ``(tasks,)``; then of those over seeds drawn again, ``(tasks, REDRAWN)``.
+    """
+    rng, logs, drawn = np.random.default_rng(0), [], []
+    for task in runs.family:
+        mine, theirs = runs.each[arm, task], runs.each[cold, task]
+        seeds = rng.integers(len(mine), size=(REDRAWN, len(mine)))
+        logs.append(_both_ways(mine.mean(axis=0), theirs.mean(axis=0), budgets))
+        drawn.append([_both_ways(mine[draw].mean(axis=0), theirs[draw].mean(axis=0), budgets) for draw in seeds])
+    return np.array(logs), np.array(drawn)
+
+
+def _both_ways(mine: np.ndarray, theirs: np.ndarray, budgets: Sequence[float]) -> float:
+    return float(np.mean([np.log(sooner(theirs, mine, at) / sooner(mine, theirs, at)) / 2 for at in budgets]))
 
 
 Searches = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
