@@ -1,5 +1,7 @@
 """The freeze-thaw search, beyond the promises that every searcher keeps."""
 
+from dataclasses import replace
+
 from ayar.records import Curve, Measurement, State, Trial
 from ayar.search import Halving, Problem, Racer
 from ayar.search.board import Board
@@ -144,3 +146,11 @@ def test_trials_that_a_narrowed_space_leaves_outside_are_evidence_but_neither_co
     assert Racer().recommend(narrow, history).id not in outside
     assert not outside & {proposal.trial for proposal in Racer().propose(narrow, history, 8)}
     assert outside & set(Board.of(narrow, history, 1 / 18).places.tolist())
+
+
+def test_once_a_guess_is_refuted_the_moves_are_those_of_a_search_that_knows_nothing():
+    guessed = Space(**{name: Float(0.0, 1.0, guess=0.05, confidence="strong") for name in "xy"})
+    told = replace(PROBLEM, space=guessed)
+    for moves in (20, 30, 45, 50):
+        history = _searched(moves)
+        assert Racer().propose(told, history, 4) == Racer().propose(PROBLEM, history, 4)

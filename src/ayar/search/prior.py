@@ -27,6 +27,7 @@ _BENEFIT = (0.7, 1.0)  # how far what was known before is followed without any t
 _DOUBT = 0.5  # standard deviations of a rank correlation without meaning, that the one found has to exceed
 _OFTEN, _SELDOM = 4, 10  # one of how many trials follows what was known before: at first, and later
 _LATER = 20  # trials
+_GOLDEN = (math.sqrt(5) - 1) / 2  # its multiples are spread evenly: any share of the numbers comes at even distances
 
 
 @dataclass(frozen=True)
@@ -93,9 +94,13 @@ class Belief:
         active = self.space.active(points)[:, self.places]
         return np.asarray(np.where(active, np.log(density), 0.0).sum(axis=1))
 
+    def borne_out(self, points: np.ndarray, losses: np.ndarray) -> float:
+        """How far these trials bear it out, from 0 to 1."""
+        return borne_out(-self.logs(points), losses)
+
     def weight(self, points: np.ndarray, losses: np.ndarray) -> float:
         """How much its logarithm is to count beside a model of these trials: less with each, and 0 once refuted."""
-        return _STRENGTH / max(len(losses), 1) * borne_out(-self.logs(points), losses)
+        return _STRENGTH / max(len(losses), 1) * self.borne_out(points, losses)
 
 
 def borne_out(expected: np.ndarray, losses: np.ndarray, among: int = 1) -> float:
@@ -127,3 +132,14 @@ def asks_the_past(number: int) -> bool:
     So whatever that is worth, most trials are what they would be without: three of four at first, nine of ten later.
     """
     return number == 1 or number % (_OFTEN if number < _LATER else _SELDOM) == _OFTEN - 1
+
+
+def follows(number: int, borne_out: float) -> bool:
+    """Whether the trial of this number follows what was known before and is borne out so far by the earlier trials.
+
+    None does where it is not borne out at all; else those that ask the past, and more until they are as large a share.
+
+    >>> [sum(follows(number, share) for number in range(100, 200)) for share in (0, 0.01, 0.5, 1)]
+    [0, 10, 54, 100]
+    """
+    return borne_out > 0 and (asks_the_past(number) or number * _GOLDEN % 1 < borne_out)

@@ -16,7 +16,7 @@ from ayar.search.evidence import Evidence
 from ayar.search.fresh import propose_each, searched
 from ayar.search.halving import Halving
 from ayar.search.pool import pool
-from ayar.search.prior import Belief
+from ayar.search.prior import Belief, follows
 from ayar.search.quasirandom import QuasiRandom
 from ayar.search.sources import Memory
 
@@ -72,8 +72,7 @@ class Racer:
             new_value, wishes, thaw_value, row = -math.inf, None, -math.inf, None
             if board.begun >= self.cohort and len(board.places) >= _FEWEST:
                 thaw_value, row = _best_thaw(board)
-                rng = np.random.default_rng((problem.seed, searched(history) + len(new), 3))
-                new_value, wishes = _best_new(board, rng)
+                new_value, wishes = _best_new(board, searched(history) + len(new))
             config = None
             if new_value >= thaw_value:
                 config = self._fresh(problem, history, new, wishes)
@@ -141,12 +140,20 @@ def _best_thaw(board: Board) -> tuple[float, int | None]:
     return float(value.max()), int(rows[value.argmax()])
 
 
-def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, Iterable[Configuration]]:
-    """The most valuable first slice of a new trial: its value for its cost, and configurations, the best first."""
-    space, outlook, last = board.problem.space, board.outlook, len(board.steps) - 1
-    leaders = np.argsort(outlook.mean, kind="stable")[:5]
-    points, belief = pool(space, board.points[leaders], _POOL, rng), Belief.of(space)
-    memory = Memory.of(space, board.problem.sources, board.points, outlook.mean)
+def _best_new(board: Board, number: int) -> tuple[float, Iterable[Configuration]]:
+    """The most valuable first slice of the new trial of this number: its value for its cost; wishes, the best first.
+
+    What was known before has a say in some of them; the others are chosen as if nothing were known.
+    """
+    problem, outlook, last = board.problem, board.outlook, len(board.steps) - 1
+    space, rng = problem.space, np.random.default_rng((problem.seed, number, 3))
+    leaders, told = np.argsort(outlook.mean, kind="stable")[:5], (board.points, outlook.mean)
+    points = pool(space, board.points[leaders], _POOL, rng)
+    belief, memory = Belief.of(space), Memory.of(space, problem.sources, *told)
+    if belief is not None and not follows(number, belief.borne_out(*told)):
+        belief = None
+    if memory is not None and not follows(number, memory.borne_out(*told)):
+        memory = None
     if belief is not None and space.candidates is None:
         points = np.concatenate([points, belief.draw(_POOL // 4, rng)])
     if memory is not None:
@@ -165,11 +172,11 @@ def _best_new(board: Board, rng: np.random.Generator) -> tuple[float, Iterable[C
     value = np.max(values, axis=0)
     liking = np.log(np.maximum(value, 1e-300))
     if belief is not None:
-        liking += belief.weight(board.points, outlook.mean) * belief.logs(points)
+        liking += belief.weight(*told) * belief.logs(points)
     if memory is not None:
-        liking -= memory.trust(board.points, outlook.mean) * memory.expects(points)
+        liking -= memory.trust(*told) * memory.expects(points)
     order = np.argsort(-liking, kind="stable")[:_WISHES]
-    return float(value[order[0]]), (space.decode(points[place]) for place in order)
+    return float(value.max()), (space.decode(points[place]) for place in order)
 
 
 def _gain(gap: np.ndarray, variance: np.ndarray, told: np.ndarray | float) -> np.ndarray:
