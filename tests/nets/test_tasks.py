@@ -421,7 +421,7 @@ def test_a_truncated_archive_is_refused(npz):
     ("lines", "message"),
     [
         (["a,y"], "has no rows below its header"),
-        ([""], "has no rows below its header"),
+        ([""], "is empty. It needs a header"),
         (["a,label", "1,2"], "has no column 'y'. Columns: a, label"),
         (["a,Y", "1,2"], "has no column 'y'"),
         (["a,a,y", "1,1,2"], "has the column 'a' more than once"),

@@ -6,7 +6,6 @@ A reader only reads. What is fitted (split, categories, means) comes afterwards,
 from __future__ import annotations
 
 import csv
-import io
 import math
 import zipfile
 from collections.abc import Mapping, Sequence
@@ -198,14 +197,14 @@ def _as_column(y: np.ndarray, path: Path, name: str = "y") -> np.ndarray:
 
 
 def _read_csv(path: Path, target: str, beside: Mapping[str, str | None]) -> Source:
-    header, rows = _csv_rows(path)
+    columns = _csv_columns(path)
+    header = [*columns]
     named = {role: name for role, name in beside.items() if name is not None}
     for name in (target, *named.values()):
         if name not in header:
             raise DataError(f"{path.name} has no column {name!r}. Columns: {', '.join(header)}.{closest(name, header)}")
     if len({target, *named.values()}) < 1 + len(named):
         raise DataError(f"One column of {path.name} can't be both target and {' or '.join(named)}: name another.")
-    columns = {name: [_cell(row[i]) for row in rows] for i, name in enumerate(header)}
     cells = columns.pop(target)
     aside = {role: columns.pop(name) for role, name in named.items()}
     for role, column in aside.items():
@@ -219,16 +218,19 @@ def _read_csv(path: Path, target: str, beside: Mapping[str, str | None]) -> Sour
             f"The target {target!r} of {path.name} is missing in {cells.count('')} rows, first in row "
             f"{cells.index('') + 1}. Remove those rows: a row without a target teaches nothing."
         )
-    parsed = {name: _numbers(column) for name, column in columns.items()}
-    numbers = {name: values for name, values in parsed.items() if values is not None}
+    numbers = {}
+    for name in [*columns]:
+        if (values := _numbers(columns[name])) is not None:
+            numbers[name] = values
+            del columns[name]  # its text takes eight times as much memory
     y = _numbers(cells)
     return Source(
         path.stem,
-        X=np.stack(list(numbers.values()), axis=1) if numbers else np.empty((len(rows), 0)),
+        X=np.stack(list(numbers.values()), axis=1) if numbers else np.empty((len(cells), 0)),
         y=np.array(cells) if y is None else y,
         feature_names=tuple(numbers),
         target_name=target,
-        categories={name: np.array(column) for name, column in columns.items() if name not in numbers},
+        categories={name: np.array(column) for name, column in columns.items()},
         group=_sortable(aside.get("group")),
         time=_sortable(aside.get("time")),
     )
@@ -242,31 +244,35 @@ def _sortable(cells: list[str] | None) -> np.ndarray | None:
     return np.array(cells) if numbers is None else numbers
 
 
-def _csv_rows(path: Path) -> tuple[list[str], list[list[str]]]:
-    """Header and rows; the delimiter is whichever of comma, semicolon and tab the header has most of."""
+def _csv_columns(path: Path) -> dict[str, list[str]]:
+    """The cells of each column; the delimiter is whichever of comma, semicolon and tab the header has most of."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-        first_line = text.partition("\n")[0]
-        delimiter = max(",;\t", key=first_line.count)
-        lines = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
-        table = [row for row in lines if row]
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            delimiter = max(",;\t", key=file.readline().count)
+            file.seek(0)
+            rows = filter(None, csv.reader(file, delimiter=delimiter, strict=True))
+            header = [cell.strip() for cell in next(rows, ())]
+            repeated = sorted({name for name in header if header.count(name) > 1})
+            if repeated:
+                raise DataError(f"{path.name} has the column {repeated[0]!r} more than once. Give each its own name.")
+            columns: list[list[str]] = [[] for _ in header]
+            for number, row in enumerate(rows, start=1):
+                if len(row) != len(header):
+                    raise DataError(
+                        f"Row {number} of {path.name} has {len(row)} cells, but the header has {len(header)}. "
+                        "A comma inside a cell must stand in quotes."
+                    )
+                for column, cell in zip(columns, row, strict=True):
+                    column.append(_cell(cell.strip()))
     except UnicodeDecodeError as error:
         raise DataError(f"{path.name} is not UTF-8 text ({error.reason}). Save it again as UTF-8.") from error
     except csv.Error as error:
         raise DataError(f"{path.name} cannot be read as a table: {error}.") from error
-    if len(table) < 2:
+    if not header:
+        raise DataError(f"{path.name} is empty. It needs a header, the names of the columns, and rows below.")
+    if not columns[0]:
         raise DataError(f"{path.name} has no rows below its header.")
-    header, *rows = [[cell.strip() for cell in row] for row in table]
-    repeated = sorted({name for name in header if header.count(name) > 1})
-    if repeated:
-        raise DataError(f"{path.name} has the column {repeated[0]!r} more than once. Give each its own name.")
-    for number, row in enumerate(rows, start=1):
-        if len(row) != len(header):
-            raise DataError(
-                f"Row {number} of {path.name} has {len(row)} cells, but the header has {len(header)}. "
-                "A comma inside a cell must stand in quotes."
-            )
-    return header, rows
+    return dict(zip(header, columns, strict=True))
 
 
 def _cell(text: str) -> str:
