@@ -166,7 +166,7 @@ def test_a_search_in_parts_counts_the_time_that_its_trials_did_not_cost():
     """Trials that cost nothing: all of the time goes by in thinking, and by the first part it is used up."""
     study = Study(space=ayar.Space(rate=ayar.Float(0.0, 1.0)), minimize="loss", searcher="random")
     budget = Budget(minutes=0.5 / 60, confirm=0.0)
-    with study._tuning(lambda config, seed: config["rate"], study._problem(), workers=0) as tuning:
+    with study._workshop().opened(lambda config, seed: config["rate"]) as tuning:
         tuning.search(budget, workers=1)
         started = len(study.trials())
         tuning.search(budget, workers=1)

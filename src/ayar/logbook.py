@@ -15,7 +15,7 @@ from typing import Any
 from ayar.errors import ClaimLost, LedgerError, MoveError
 from ayar.ledger.pages import Pages
 from ayar.ledger.reading import Skim
-from ayar.ledger.sessions import Watch
+from ayar.ledger.sessions import Heartbeat, Watch
 from ayar.ledger.store import Ledger, Note
 from ayar.lineage import schedule_of, whole_curve
 from ayar.records import Configuration, Curve, Measurement, Metric, Move, State, Trial, config_key
@@ -109,6 +109,10 @@ class Logbook:
     def note(self, kind: str, body: Mapping[str, Any]) -> None:
         """Write something beside the trials."""
         self._ledger.add_note(self._study, kind, dict(body))
+
+    def heartbeat(self) -> Heartbeat:
+        """Within, other processes see that this one is alive, and leave it what it works on."""
+        return Heartbeat(self._ledger)
 
     # -- who works on what -------------------------------------------------------------------------------------
 

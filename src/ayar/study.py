@@ -2,46 +2,32 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
-import textwrap
 import weakref
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from ayar import outcome
 from ayar.asking import ask
-from ayar.budget import Budget, plan_of
-from ayar.curves.advice import ROLES, advise
-from ayar.curves.tested import TRIED, Outcome
-from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError
-from ayar.folds import Folds
-from ayar.goals import constraints_of, eligible, front, objectives_of
-from ayar.interrupt import Interrupt
-from ayar.intuition.importance import important_names
-from ayar.ledger.sessions import Heartbeat
+from ayar.budget import Budget
+from ayar.curves.advice import advise
+from ayar.curves.tested import Outcome
+from ayar.errors import NotInLedger, SpaceError
+from ayar.goals import constraints_of, front, objectives_of
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
-from ayar.progress import ProgressDisplay
-from ayar.recheck.course import run
 from ayar.recheck.findings import Recheck
-from ayar.recheck.history import adopted, begin
-from ayar.recheck.plan import Terms, plan
-from ayar.recheck.sizes import resized
-from ayar.recheck.world import PRINT, news, world_of
-from ayar.records import Advice, Configuration, Metric, Move, Score, ScoreKind, State, Trial, Verdict, Winner
+from ayar.recheck.plan import Terms
+from ayar.records import Advice, Configuration, Metric, Move, Score, Trial, Verdict, Winner
 from ayar.reports.page import render
 from ayar.reports.tables import Story
-from ayar.run.events import Pool
-from ayar.run.local import open_pool
-from ayar.run.objective import as_training
 from ayar.run.workers import Workers
-from ayar.sealed import OPENED, open_test, test_score
-from ayar.search import Population, searcher_named, sources
+from ayar.sealed import open_test
+from ayar.search import searcher_named, sources
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, expected_best
 from ayar.search.repeats import steadiest
@@ -50,10 +36,9 @@ from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.space.change import aged, check_change
 from ayar.specification import SOURCE, SPACE_CHANGED, find_or_create, largest_step, was_of
-from ayar.stats import fold_interval, score_interval
 from ayar.story import tell, verdicts_on
-from ayar.tuning import Tuning
-from ayar.winner import Interval, choose, ranked, standings
+from ayar.winner import ranked, standings
+from ayar.workshop import Workshop
 
 
 class Study:
@@ -323,20 +308,8 @@ class Study:
 
     def winner(self) -> Winner | None:
         """The configuration chosen so far, each score with its kind and interval; None before any measurement."""
-        taken = self.notes("adopted")
-        winner = adopted([*self.notes("confirmation"), *taken], self.trials(), self._metric) if taken else None
-        if winner is None:
-            winner = choose(self._eligible(), self._metric, self.space, self._interval)
-        openings = self.notes(OPENED)
-        if winner is None or not openings or openings[-1].body["config"] != winner.config:
-            return winner
-        return replace(winner, scores={**winner.scores, ScoreKind.TEST: test_score(openings[-1].body, self._metric)})
-
-    @property
-    def _interval(self) -> Interval:
-        """The 95 % interval of a score: wider where its readings come from splits of the same rows."""
-        share = next((n.body["share"] for n in reversed(self.notes("validation"))), 0.0)
-        return partial(fold_interval, share=share) if share else score_interval
+        self._book.refresh()
+        return outcome.winner(self._book, self._problem(), changed=self._changed)
 
     def diagnose(self, trial: int | None = None, *, n_classes: int | None = None) -> dict[int, tuple[Verdict, ...]]:
         """Verdicts by trial, the headline first: of one trial, or of all that were trained.
@@ -373,12 +346,7 @@ class Study:
         not paid twice: its trial is handed back.
         """
         config = self.space.complete(values, outside=True)
-        seed = trial_seed(self.seed, Purpose.ATTEMPT, 0)
-        with self._tuning(objective, self._problem(), workers=0) as tuning:
-            tuning.train([(config, seed, Purpose.ATTEMPT, self.horizon)], phase="attempt")
-        trial = self._book.of(config, seed)
-        assert trial is not None
-        return trial
+        return self._workshop().attempt(objective, config, trial_seed(self.seed, Purpose.ATTEMPT, 0), self.horizon)
 
     def follow(self, objective: Any, trial: int, advice: Advice | None = None) -> Outcome:
         """Put advice on a trial to the test: train its move with the trial's own seed, and note whether it helped.
@@ -400,18 +368,7 @@ class Study:
         move = next((a for a in advised if a.changes), None)
         if move is None:
             raise NotInLedger(f"There is no advice on trial {trial} to try inside the space: try another trial.")
-        config = self.space.complete({**before.config, **move.changes}, outside=True)
-        is_longer = any(name in ROLES["iterations"] for name in move.changes)
-        is_whole = is_longer or before.state not in (State.PAUSED, State.COMPLETED)
-        stop_step = self.horizon if is_whole else before.curve.last_step
-        with self._tuning(objective, self._problem(), 0) as tuning:
-            tuning.train([(config, before.seed, Purpose.ATTEMPT, stop_step)], phase="attempt")
-        after = self._book.of(config, before.seed)
-        assert after is not None
-        outcome = Outcome(move.rule, trial, after.id, before.loss, after.loss)
-        if outcome.to_dict() not in [note.body for note in self.notes(TRIED)]:
-            self.note(TRIED, outcome.to_dict())
-        return outcome
+        return self._workshop().follow(objective, before, move)
 
     def tune(
         self,
@@ -455,27 +412,8 @@ class Study:
         """
         # Fresh seeds confirm one winner; of several objectives there is none.
         budget = Budget(minutes, trials, steps, 0.0 if self.objectives else confirm)
-        if minutes is trials is steps is None and self.space.size is None:
-            raise BudgetError("This space has no end. Say when to stop: minutes=, trials= or steps=.")
-        # Of a paused trial that a lane keeps in memory there is no file that another trial could begin with.
-        at_most, listens = 0 if self._branches else _at_most(lanes), Doctor.named(doctor)
         crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
-        busy = max(crew.count, 1)
-        problem = self._problem(sliceable=self._sliceable(objective), max_trials=trials)
-        folds = self._note_folds(objective)
-        known = len(self.trials())
-        with self._tuning(objective, problem, crew, at_most, progress) as tuning:
-            plan = plan_of(self._book, budget)
-            if plan is None:
-                heeding = tuning.heed(listens)
-                measured = heeding.measured(budget, busy)
-                heeding.search(measured, busy, settled=lambda: plan_of(self._book, budget) is not None)
-            if budget.confirm and not tuning.interrupt.asked and ranked(self._eligible()):
-                tuning.confirm(plan or tuning.settled(budget, measured, self._eligible(), busy, folds))
-            self._note_lanes(tuning.pool, lanes, say=progress)
-        if len(self.trials()) > known or not self.notes(PRINT):
-            for kind, body in news(self.notes(), world_of(objective)):
-                self.note(kind, body)
+        self._workshop().tune(objective, budget, crew, lanes=lanes, doctor=doctor, progress=progress)
         return self.winner()
 
     def recheck(
@@ -511,110 +449,19 @@ class Study:
             NotEnoughEvidence: The space holds nothing to compare the winner with.
             SpaceError: ``config`` or ``changed`` doesn't fit the space.
         """
-        elsewhere = None if config is None else self.space.complete(config, outside=True)
-        winner = self.winner() if elsewhere is None else Winner(-1, elsewhere, self.horizon, self.metric, {})
-        if winner is None:
-            raise NotInLedger(f"Study {self.name!r} has no winner to check yet. Tune first.")
-        prints = self.notes("fingerprint")
-        before, world = prints[-1].body if prints and config is None else None, world_of(objective)
-        sizes, now = resized(changed or {}, winner.config, self.space, before, world.fingerprint)
-        important = important_names(self.trials(), self.space)
-        terms = replace(terms or Terms(), trainings=trainings, changed=sizes, now=now, important=important)
-        course = plan(winner, self.trials(), self.space, self._metric, self.horizon, terms)
-        begun = begin(self._book, course, world.fingerprint)
-        if progress:
-            print(textwrap.fill(course.sentence, 79), file=sys.stderr)
-        problem = self._problem()
-        with self._tuning(objective, problem, workers, None, progress=progress) as tuning:
-            found = run(course, partial(tuning.train_arms, begun.body["first"]), before, begun.body["fingerprint"])
-        self.note("recheck", {"begun": begun.id, "imported": config is not None, **found.to_dict()})
-        for kind, body in news(self.notes(), world):
-            if kind != PRINT:  # a winner keeps the fingerprint it was found with
-                self.note(kind, body)
-        return found
+        return self._workshop().recheck(
+            objective,
+            self.winner(),
+            elsewhere=None if config is None else self.space.complete(config, outside=True),
+            changed=changed or {},
+            terms=replace(terms or Terms(), trainings=trainings),
+            workers=workers,
+            progress=progress,
+        )
 
-    @property
-    def _branches(self) -> bool:
-        """Whether trials may begin with the state of others."""
-        return isinstance(self._searcher, Population) and self._searcher.changes(self.space)
-
-    def _sliceable(self, objective: Any) -> bool:
-        """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""
-        training = as_training(objective, metric=self.metric)
-        if training.needs_horizon and self.horizon == 1 and "iterations" not in self.space.names:
-            raise ObjectiveError(
-                "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
-                "training has: iterations=50 in the space, or Study(..., horizon=50)."
-            )
-        if self._branches and not training.hands_over:
-            raise ObjectiveError(
-                f"Population-based training goes on from other trials' files, but this {training.kind} keeps none. "
-                "Write train(config, seed, folder) and save the state before each yield, or take another searcher."
-            )
-        return training.sliceable
-
-    @contextmanager
-    def _tuning(
-        self,
-        objective: Any,
-        problem: Problem,
-        workers: int | Workers,
-        lanes: int | None = 0,
-        progress: bool = False,
-    ) -> Iterator[Tuning]:
-        """Workers and display for one tuning; raises KeyboardInterrupt at its end if Ctrl-C came."""
-        training = as_training(objective, metric=self.metric)
-        if training.command is not None:
-            training.command.check(self.space.names)
-        with (
-            Heartbeat(self._ledger),
-            Interrupt() as interrupt,
-            ProgressDisplay(wanted=progress) as display,
-            open_pool(
-                objective,
-                metric=self.metric,
-                horizon=self.horizon,
-                workers=workers,
-                folder=self.folder,
-                lanes=lanes,
-            ) as pool,
-        ):
-            yield Tuning(self._book, self._searcher, problem, self._metric, pool, self.folder, display, interrupt)
-            interrupt.check()
-
-    def _note_folds(self, objective: Any) -> int:
-        """Write down how the objective's seeds stand for splits, where they do; how many make one cross-validation."""
-        folds: Folds | None = getattr(objective, "folds", None)
-        if folds is None:
-            return 0
-        if folds.seed != self.seed:
-            raise ObjectiveError(
-                f"The folds were made with seed={folds.seed}, the study with seed={self.seed}: seeds would not go "
-                f"through the folds in turn. Give Folds(..., seed={self.seed})."
-            )
-        body = {"method": folds.method, "k": folds.k, "share": folds.share, "reason": folds.reason}
-        known = self.notes("validation")
-        if known and known[-1].body != body:
-            raise ObjectiveError(
-                f"Study {self.name!r} was confirmed otherwise: {known[-1].body['reason']} Scores on different splits "
-                "can't be compared: give the folds it had, or a new name= or store."
-            )
-        if not known:
-            self.note("validation", body)
-        return folds.raced
-
-    def _note_lanes(self, pool: Pool, asked: str | int, *, say: bool) -> None:
-        """Write down how trials were trained side by side, where that has changed."""
-        if pool.lanes is None and not pool.reasons:
-            return
-        body = {"asked": asked, "lanes": pool.lanes, "reasons": pool.reasons}
-        known = self.notes("lanes")
-        if known and known[-1].body == body:
-            return
-        self.note("lanes", body)
-        if say and pool.reasons:
-            which = "Trials" if pool.lanes is None else "Some trials"
-            print(textwrap.fill(f"{which} were trained alone. {' '.join(pool.reasons)}", 79), file=sys.stderr)
+    def _workshop(self) -> Workshop:
+        """What trains; the methods above say to a person what the methods there do."""
+        return Workshop(self.name, self._book, self._searcher, self._problem(), self.folder, self._changed)
 
     @property
     def folder(self) -> Path:
@@ -630,16 +477,20 @@ class Study:
             weakref.finalize(self, self._temporary.cleanup)
         return Path(self._temporary.name)
 
-    def _problem(self, **more: Any) -> Problem:
-        problem = Problem(self.space, self.horizon, self.seed, **more)
-        return replace(problem, objectives=self.objectives, constraints=self.constraints, sources=self._sources)
+    def _problem(self) -> Problem:
+        return Problem(
+            self.space,
+            self.horizon,
+            self.seed,
+            objectives=self.objectives,
+            constraints=self.constraints,
+            sources=self._sources,
+        )
 
     def _eligible(self) -> list[Trial]:
-        """The trials that may win: those that keep the constraints, inside the space as it is now."""
-        trials = eligible(self.trials(), self.constraints)
-        if not self._changed:
-            return trials
-        return [t for t in trials if t.purpose is not Purpose.SEARCH or self.space.contains(t.config)]
+        """The trials that may win."""
+        self._book.refresh()
+        return outcome.may_win(self._book, self._problem(), changed=self._changed)
 
     # -- what a person reads -----------------------------------------------------------------------------------
 
@@ -683,13 +534,3 @@ class Study:
         page = Path(path)
         page.write_text(render(self.story(report=str(page), **more)), encoding="utf-8")
         return page
-
-
-def _at_most(lanes: str | int) -> int | None:
-    """The most lanes for each worker, as pools take it."""
-    limits = {"auto": None, "off": 0}
-    if lanes in limits:
-        return limits[str(lanes)]
-    if isinstance(lanes, int) and lanes >= 1:
-        return lanes
-    raise BudgetError(f"lanes={lanes!r} is unknown. Give 'auto', 'off', or how many at most, say 16.")
