@@ -145,7 +145,7 @@ class Board:
     def with_new(self, config: Configuration) -> Board:
         """The board with one more new trial outstanding."""
         point = self.problem.space.encode(config)[None]
-        return self._known_to(replace(self, waiting=np.concatenate([self.waiting, point])))
+        return self._known_to(replace(self, waiting=np.concatenate([self.waiting, point])), "noise", "known")
 
     def with_thawed(self, row: int, rung: int) -> Board:
         """The board with one more sound trial on its way to a rung."""
@@ -153,9 +153,9 @@ class Board:
         idle[row], targets[row] = False, rung
         return self._known_to(replace(self, idle=idle, targets=targets))
 
-    def _known_to(self, board: Board) -> Board:
+    def _known_to(self, board: Board, *more: str) -> Board:
         """``board``, which differs in what is outstanding; what that does not change isn't worked out again."""
-        board.__dict__.update({name: self.__dict__[name] for name in _LASTING if name in self.__dict__})
+        board.__dict__.update({name: self.__dict__[name] for name in (*_LASTING, *more) if name in self.__dict__})
         return board
 
     @cached_property
@@ -198,6 +198,18 @@ class Board:
         return seen, points, values, Spread.of(self.kernel(points, points), values, doubts, _least_variance(ends))
 
     @cached_property
+    def noise(self) -> np.ndarray:
+        """What each sound trial's curve leaves unsure, once outstanding slices have come out as expected."""
+        return np.asarray(self.curves.noise_at[np.maximum(self.targets, self.curves.heights)])
+
+    @cached_property
+    def known(self) -> tuple[np.ndarray, Posterior]:
+        """What the process knows without the new trials that are outstanding, from measurements with such variances."""
+        seen, points, values, spread = self.measured
+        doubts = np.concatenate([self.noise[seen], np.full(len(self.broken), _FEARED[1])])
+        return doubts, Posterior.joining(self.kernel, points, values, doubts, spread)
+
+    @cached_property
     def outlook(self) -> Outlook:
         """Where all trials are expected to end."""
         return Outlook.of(self)
@@ -227,11 +239,8 @@ class Outlook:
         """The outlook from a board with at least one sound trial."""
         curves, embedded = board.curves, board.embedded
         seen, points, values, spread = board.measured
-        # A slice that is outstanding counts as if it had come out as expected.
-        noise, ends = curves.noise_at[np.maximum(board.targets, curves.heights)], curves.mean
-        doubts = np.concatenate([noise[seen], np.full(len(board.broken), _FEARED[1])])
+        noise, ends, (doubts, posterior) = board.noise, curves.mean, board.known
         kernel = board.kernel
-        posterior = Posterior.joining(kernel, points, values, doubts, spread)
         if len(board.waiting):
             waiting = board.embedding(board.waiting)
             expected = posterior.at(waiting)[0]
