@@ -35,6 +35,7 @@ FLOORS = (
     "confirmation",
     "budget",
     "asking",
+    "thinking",
     "sealed",
     "specification",
     "recheck",

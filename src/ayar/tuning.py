@@ -35,6 +35,7 @@ from ayar.run.handover import hand_over
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Searcher, expected_best
 from ayar.seeds import Purpose, trial_seed
+from ayar.thinking import Thinking
 from ayar.winner import ranked, search_steps
 
 LUCK = "luck"
@@ -59,6 +60,7 @@ class Tuning:
         stops: Whether search trials that diverge are stopped early.
         active: Trials that the pool is training.
         postponed: Moves of trials that the pool is still training for a claim that was lost.
+        thinking: What moves have taken lately.
         _unpaid_s: Seconds that each search of this tuning took beyond what trials cost: for thinking, and to start.
     """
 
@@ -74,6 +76,7 @@ class Tuning:
     _stopped: set[int] = field(default_factory=set)
     active: set[int] = field(default_factory=set)
     postponed: list[Move] = field(default_factory=list)
+    thinking: Thinking = field(default_factory=Thinking)
     _unpaid_s: list[float] = field(default_factory=list)
 
     def heed(self, doctor: Doctor) -> Tuning:
@@ -108,7 +111,7 @@ class Tuning:
                 if not (self.stops and diverges(book.whole_curve(move.trial), self.problem.horizon)):
                     return [move]
                 book.record(Finished(move.trial, ended=True))  # it was about to be stopped
-            moves = self._taken_over(n) or ask(book, self.searcher, self.problem, n, stops=self.stops)
+            moves = self._taken_over(n) or self._asked(n, workers)
             return moves or (self._spare(n) if budget.confirm else [])
 
         def waits() -> bool:
@@ -118,6 +121,14 @@ class Tuning:
             next_moves, phase="search", shown=shown, over=lambda: used() >= 1, waits=waits, over_elsewhere=settled
         )
         self._unpaid_s.append(time.monotonic() - begun - (self._paid_s(workers) - paid_s))
+
+    def _asked(self, n: int, workers: int) -> list[Move]:
+        """Up to ``n`` moves that the searcher wants; in lanes, which train quickly, none too short to think about."""
+        least = self.thinking.least_slice(workers) if self.pool.lanes else 1
+        begun = time.perf_counter()
+        moves = ask(self.book, self.searcher, replace(self.problem, least_slice=least), n, stops=self.stops)
+        self.thinking.decided(time.perf_counter() - begun, len(moves))
+        return moves
 
     def _paid_s(self, workers: int) -> float:
         """Seconds of search that the costs of trials tell of, those of earlier tunings included."""
@@ -331,6 +342,7 @@ class Tuning:
                 failures = [failure for event in events if (failure := self._record(event))]
             for failure in failures:
                 self._refuse_hopeless(failure)
+        self.thinking.trained(event.cost_s for event in events if isinstance(event, Measured))
         return sum(not isinstance(event, Measured) for event in events)
 
     def _record(self, event: Event) -> Failed | None:

@@ -154,3 +154,9 @@ def test_once_a_guess_is_refuted_the_moves_are_those_of_a_search_that_knows_noth
     for moves in (20, 30, 45, 50):
         history = _searched(moves)
         assert Racer().propose(told, history, 4) == Racer().propose(PROBLEM, history, 4)
+
+
+def test_no_slice_is_shorter_than_one_that_is_worth_a_decision():
+    """From 10 it goes on to 20, where rungs are closer; further up to the rung that it would have gone to, 34."""
+    history = _searched(60, problem=replace(PROBLEM, least_slice=10))
+    assert {trial.curve.last_step for trial in history} == {10, 20, 34, HORIZON}

@@ -25,7 +25,7 @@ from ayar.nets.threads import using
 
 WIDEST = {"cpu": 64, "cuda": 4096}
 WORTH = 1.05  # times the best time per lane that is still taken for it, to have fewer lanes
-SAVING = 0.8  # of the time for each, that twice as many are to take at most
+SAVING = 0.75  # of the time for each, that twice as many are to take at most
 TRIAL_S = 0.005  # for each width and repeat
 REPEATS = 4
 ORDER_BYTES = 2**30  # of an epoch's orders of the rows: with very many rows, fewer lanes
@@ -37,7 +37,7 @@ class Fit(NamedTuple):
 
     Attributes:
         width: How many together: the least number that takes close to the least time for each.
-        few: How many together where each is to be learned from: from here on, twice as many save less than a fifth of
+        few: How many together where each is to be learned from: from here on, twice as many save less than a quarter of
             the time for each, and a search does not know yet what comes of them.
         threads: With so many threads of PyTorch's; None for as many as there are.
     """
@@ -67,7 +67,7 @@ def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], materia
     kind = f"{X.dtype}" if material.precision == "highest" else f"{X.dtype} in {material.precision} precision"
     where = "" if material.device.type == "cpu" else f" on {material.device.type}"
     what = (
-        f"widths: {len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}{where}"
+        f"lanes: {len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}{where}"
     )
     found = remembered(what, partial(_measured, layout, rows, config, material))
     most = max(1, ORDER_BYTES // (4 * len(X)))

@@ -55,6 +55,8 @@ class Problem:
         objectives: What is to be made small or large, the metric that losses come from first; empty where it is alone.
         constraints: Limits that the recommended configuration has to keep.
         sources: Earlier studies to learn from.
+        least_slice: Steps that are worth a decision of their own: fewer take hardly longer to train than to choose.
+            A searcher that slices trainings as it likes gives no shorter ones.
     """
 
     space: Space
@@ -65,6 +67,7 @@ class Problem:
     objectives: tuple[Metric, ...] = ()
     constraints: tuple[Constraint, ...] = ()
     sources: tuple[Source, ...] = ()
+    least_slice: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,7 @@ class Racer:
             if new_value >= thaw_value:
                 config = self._fresh(problem, history, new, wishes)
             if config is not None:
-                proposals.append(Proposal(config, board.steps[board.first]))
+                proposals.append(Proposal(config, _stop(board, 0, board.first)))
                 new.append(config)
                 board = board.with_new(config)
                 continue
@@ -87,7 +87,7 @@ class Racer:
                 break
             trial = history[int(board.places[row])]
             rung = min(max(board.targets[row] + _SLICE, board.first), len(board.steps) - 1)
-            proposals.append(Proposal(trial.config, board.steps[rung], trial.id))
+            proposals.append(Proposal(trial.config, _stop(board, int(board.last_step[row]), rung), trial.id))
             board = board.with_thawed(row, rung)
         return proposals
 
@@ -118,6 +118,12 @@ class Racer:
 
 def _races(problem: Problem) -> bool:
     return problem.sliceable and problem.horizon > 1 and 1 <= problem.space.dimensions <= _MOST_DIMENSIONS
+
+
+def _stop(board: Board, start_step: int, rung: int) -> int:
+    """Where a slice to a rung ends: later where it would not be worth the decision."""
+    problem = board.problem
+    return min(max(board.steps[rung], start_step + problem.least_slice), problem.horizon)
 
 
 def _best_thaw(board: Board) -> tuple[float, int | None]:
