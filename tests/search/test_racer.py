@@ -40,6 +40,11 @@ def test_the_first_cohort_is_trained_to_the_end_of_the_first_slice_without_choos
     assert [trial.curve.last_step for trial in _searched(8)] == [FIRST_STOP] * 8
 
 
+def test_first_slices_are_as_long_with_many_workers_as_with_one():
+    history = [Trial(i, {"x": 0.05 * i, "y": 0.5}, 0, target_step=FIRST_STOP) for i in range(16)]
+    assert [p.stop_step for p in Racer().propose(PROBLEM, history, 4)] == [FIRST_STOP] * 4
+
+
 def test_it_finds_a_good_configuration_with_few_trainings_worth_of_steps():
     history = _searched(60)
     spent = sum(trial.curve.last_step for trial in history) / HORIZON
