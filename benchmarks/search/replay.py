@@ -75,9 +75,10 @@ class _Slice:
         return max(self.last_step - self.trial.curve.last_step, 1)
 
     def at(self, now: float) -> Trial:
-        """The trial with the readings so far, and their seconds."""
-        arrivals = accumulate((m.cost_s for m in self.news), initial=self.begun_s)
-        come = [m for m, when in zip(self.news, islice(arrivals, 1, None), strict=True) if when <= now]
+        """The trial with the readings so far, and their seconds; the last reading comes when the slice has ended."""
+        early = self.news[:-1]
+        arrivals = accumulate((m.cost_s for m in early), initial=self.begun_s)
+        come = [m for m, when in zip(early, islice(arrivals, 1, None), strict=True) if when <= now]
         return replace(self.trial, curve=self.trial.curve.extended(come))
 
     def after(self, *, live: bool) -> Trial:
