@@ -18,6 +18,8 @@ SPACE_CHANGED = "space changed"
 
 def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
     """The study's number, name and specification in the ledger; written there if it is new."""
+    if given["searcher"] is not None:
+        searcher_named(given["searcher"])  # an unknown one is refused before anything is written
     known = [row.name for row in ledger.studies()]
     if known and (name is None or name in known):
         row = ledger.find_study(name)
@@ -50,7 +52,6 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
     }
     if not isinstance(spec["horizon"], int) or spec["horizon"] < 1:
         raise SpaceError(f"horizon={spec['horizon']!r} must be a whole number of steps, at least 1.")
-    searcher_named(spec["searcher"])  # an unknown one is refused before anything is written
     try:
         return ledger.create_study(name or "main", spec), name or "main", spec
     except LedgerError:  # another process may have been quicker

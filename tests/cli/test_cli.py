@@ -265,9 +265,16 @@ def test_explain_says_so_when_the_trials_say_nothing(tuned, capsys):
         (["try", "iris.db", "lerning_rate=1"], "learning_rate"),
         (["export", "iris.db", "trials.xlsx"], "no format ends with '.xlsx'"),
         (["report", "iris.db", "no/such/folder/r.html"], "can't be written to no/such/folder/r.html"),
+        (["tune", "train.py", "--minimize", "error"], "Name the function in it that trains, say train.py:train"),
+        (["tune", "iris.db", "--minutes", "0"], "minutes=0.0 leaves no time to tune"),
+        (["tune", "iris", "--store", "iris.db", "--searcher", "racr"], "no searcher 'racr'. Choose one of: auto,"),
+        (["tune", "iris", "--space", "wrong.toml"], "wrong.toml: rate: It needs exactly one of the words float"),
+        (["tune", "own.py:trian", "--minimize", "error"], "no function 'trian'. Did you mean 'train'?"),
     ],
 )
 def test_a_mistake_ends_in_one_line_that_names_it(tuned, capsys, arguments, message):
+    (tuned / "wrong.toml").write_text("rate = { flaot = [0.1, 1.0] }")
+    (tuned / "own.py").write_text("import ayar\nspace = ayar.Space(x=ayar.Float(0, 1))\ndef train(config): return 0\n")
     assert message in refused(capsys, *arguments)
 
 

@@ -146,7 +146,7 @@ def _command(
     commands: argparse._SubParsersAction[argparse.ArgumentParser], name: str, run: Command
 ) -> argparse.ArgumentParser:
     """One command; its function's docstring is its help: the first line what it does, the last an example."""
-    text = inspect.cleandoc(run.__doc__ or "")
+    text = inspect.cleandoc(run.__doc__ or "").replace("``", "")
     summary, _, rest = text.partition("\n")
     raw = argparse.RawDescriptionHelpFormatter
     description, epilog = folded(summary), "\n\n".join(_paragraph(each) for each in rest.strip().split("\n\n"))

@@ -8,6 +8,7 @@ import os
 from ayar.errors import BudgetError
 from ayar.folds import METHODS
 from ayar.run.workers import PLACES, Workers
+from ayar.search import SEARCHERS
 from ayar.search.advised import Doctor
 
 
@@ -62,7 +63,7 @@ def tune_arguments(command: argparse.ArgumentParser) -> None:
         "--was", metavar="NAME=VALUE", action="append", help="what a new hyperparameter was in the trials until now"
     )
     command.add_argument("--horizon", type=int, help="the largest step (default: the space's iterations)")
-    command.add_argument("--searcher", help="how to search (default: auto)")
+    command.add_argument("--searcher", help=f"how to search: {', '.join(SEARCHERS)} (default: auto)")
     command.add_argument("--seed", type=int, default=0, help="decides the split and the search (default: 0)")
     command.add_argument(
         "--confirm",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib.util
 import shlex
 import sys
@@ -49,6 +50,11 @@ class Source:
     precision: str | None = None
 
     def __post_init__(self) -> None:
+        if self.word.endswith(".py"):
+            raise ObjectiveError(
+                f"{self.word} is a Python file. Name the function in it that trains, say {self.word}:train. To run the "
+                f"file as a program, give it after --: -- python {self.word}"
+            )
         if self.precision is not None and self.is_own:
             raise ObjectiveError(
                 f"--precision {self.precision} is for nets that Ayar builds, and {self} trains by itself. "
@@ -111,7 +117,14 @@ class Source:
             return replace(recipe, precision=self.precision) if self.precision else recipe
         name = self.word.rpartition(":")[2]
         if not callable(getattr(self.module, name, None)):
-            raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. Name one that it defines.")
+            own = [
+                each
+                for each, value in vars(self.module).items()
+                if callable(value) and getattr(value, "__module__", None) == self.module.__name__
+            ]
+            near = difflib.get_close_matches(name, own, n=1)
+            hint = f"Did you mean {near[0]!r}?" if near else f"It defines: {', '.join(own) or 'none'}."
+            raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. {hint}")
         return getattr(self.module, name)
 
     def space(self, path: str | None) -> Space:

@@ -1,6 +1,7 @@
 """Searching: what to train next, as a pure function of the problem, the history and the seed."""
 
 from collections.abc import Mapping
+from difflib import get_close_matches
 from types import MappingProxyType
 
 from ayar.errors import SpaceError
@@ -44,7 +45,9 @@ def searcher_named(name: str) -> Searcher:
         SpaceError: There is none.
     """
     if name not in SEARCHERS:
-        raise SpaceError(f"There is no searcher {name!r}. Choose one of: {', '.join(SEARCHERS)}.")
+        near = get_close_matches(name, SEARCHERS, n=1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise SpaceError(f"There is no searcher {name!r}. Choose one of: {', '.join(SEARCHERS)}.{hint}")
     return SEARCHERS[name]()
 
 

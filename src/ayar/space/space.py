@@ -431,7 +431,10 @@ class Space:
             raise SpaceError(f"Cannot read the space from {source}: {error.strerror}.") from None
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise SpaceError(f"{'The text' if is_text else source} is no TOML: {error}.") from None
-        return cls.from_dict(words)
+        try:
+            return cls.from_dict(words)
+        except SpaceError as error:
+            raise SpaceError(f"{'' if is_text else f'{source}: '}{error}") from None
 
 
 def _check_name(name: str) -> None:

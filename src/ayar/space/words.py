@@ -69,7 +69,8 @@ def from_words(words: Mapping[str, Any]) -> Hyperparameter:
     """The hyperparameter that a TOML table describes; SpaceError for an unknown word."""
     kinds = [kind for kind in _OPTIONS if kind in words]
     if len(kinds) != 1:
-        raise SpaceError(f"It needs exactly one of the words float, int and choice, got {dict(words)!r}.")
+        near = "" if kinds else closest(next(iter(words), ""), _OPTIONS)
+        raise SpaceError(f"It needs exactly one of the words float, int and choice, got {dict(words)!r}.{near}")
     kind = kinds[0]
     known = (kind, *_OPTIONS[kind], "when", "per_layer")
     for word in words:
