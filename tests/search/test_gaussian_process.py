@@ -57,6 +57,7 @@ def test_far_from_everything_it_knows_nothing_but_the_mean():
     process = Process.seeing(Kernel(np.array([0.01]), 0.8), np.array([[0.1], [0.3], [0.5]]), np.array([1.0, 2.0, 6.0]))
 
     mean, variance = process.predict(np.array([[0.9]]))
+    assert process.expects(np.array([[0.9]])) == pytest.approx(mean)
     assert mean == pytest.approx([3.0], abs=1e-6)
     assert variance == pytest.approx([0.8], abs=1e-6)
 

@@ -180,6 +180,13 @@ class Process:
 
     def predict(self, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Mean and variance of what configurations at embedded points explain, each of shape ``(m,)``."""
-        cross = self.kernel.share * self.kernel(points, self.points)
+        cross = self._covariance(points)
         reduction = ((cross @ self._inverse) * cross).sum(axis=1)
         return self.mean + cross @ self._weights, np.maximum(self.kernel.share - reduction, _JITTER)
+
+    def expects(self, points: np.ndarray) -> np.ndarray:
+        """The mean alone, a few times quicker."""
+        return np.asarray(self.mean + self._covariance(points) @ self._weights)
+
+    def _covariance(self, points: np.ndarray) -> np.ndarray:
+        return self.kernel.share * self.kernel(points, self.points)

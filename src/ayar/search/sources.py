@@ -95,7 +95,7 @@ class _Earlier:
 
     def expects(self, points: np.ndarray) -> np.ndarray:
         """Scores expected at points of the whole cube, shape ``(m,)``."""
-        return self.process.predict(self.embedding(points[:, self.spoken]))[0]
+        return self.process.expects(self.embedding(points[:, self.spoken]))
 
 
 @dataclass(frozen=True)
