@@ -28,6 +28,7 @@ BELIEFS: dict[str, Callable[[Replay], Problem]] = {
     "misled by a study": misled,
     "told a good guess": partial(with_a_guess, right=True),
     "its family known": partial(with_sources, same_family=True),
+    "other families known": partial(with_sources, same_family=False),
 }
 ASKED = (2, 5, 10, 20)
 
