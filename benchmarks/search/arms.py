@@ -74,7 +74,6 @@ ARMS: dict[str, Arm] = {
     "random": _ours(Random),
     "halving": _ours(Halving),
     "racer": _ours(Racer),
-    "racer, other seeds": lambda replay, *how: _ours(Racer)(Replay(replay.table, replay.seed), *how),
     "racer, other families known": _ours(Racer, _FROM_OTHERS),
     "racer, its family known": _ours(Racer, _FROM_KIN),
     "racer, misled by a study": _ours(Racer, misled),

@@ -26,6 +26,7 @@ USUAL_RUNS = 50.0  # what a search may spend, where its result does not say
 OVERALL = 2  # full runs, from where on a search is compared with itself at every checkpoint
 DRAWN = 2_000  # bootstrap samples
 REDRAWN = 200
+SUBSETS = 50  # of seeds, where one arm has more of them than another
 SLOWER = 1 / 1.25
 
 
@@ -195,48 +196,50 @@ def beside_the_best(runs: Runs, ours: str, others: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
-def beside_itself(runs: Runs, cold: str) -> str:
+def beside_itself(results: dict[str, Any], arms: Sequence[str], cold: str, *, sliceable: bool) -> str:
     """Markdown: the units that each arm needs, over those of ``cold``, at some budgets and over a range of them.
 
     Half of it is for what ``cold`` has there, half for what the arm has (a geometric mean): with one goal alone, a
     search beside another one of its own kind would seem slower, for the goal is where the other happened to be quick.
-    Intervals are of a bootstrap over tasks, and over the seeds of each, the same for both arms.
+    Each arm comes with all of its seeds, as many at a time as the one with fewer has: means over fewer seeds look
+    quicker. Intervals are over tasks, each of which has seeds of its own. The last row is what chance makes of it: half
+    of the seeds of ``cold`` beside the other half.
     """
-    spent = min(float(CHECKPOINTS[~np.isnan(curve)][-1]) for curve in runs.regrets.values())
+    mine = Runs.of(results, [cold], sliceable=sliceable)
+    spent = min(float(CHECKPOINTS[~np.isnan(curve)][-1]) for curve in mine.regrets.values())
     overall = CHECKPOINTS[(CHECKPOINTS >= OVERALL) & (spent >= CHECKPOINTS)].tolist()
     budgets = {f"at {budget}": [float(budget)] for budget in ASKED if budget <= spent}
     budgets[f"from {OVERALL} to {overall[-1]:g}"] = overall
-    lines = _head("arm", [f"units {name} (95 %)" for name in budgets])
-    for arm in runs.arms:
+    lines = _head("arm", ["tasks, seeds", *(f"units {name} (95 %)" for name in budgets)])
+    curves = {task: mine.each[cold, task] for task in mine.family}
+    rows = []
+    for arm in arms:
+        theirs = Runs.of(results, [arm], sliceable=sliceable)
         if arm != cold:
-            lines.append(_row(arm, [_cell(*units(runs, arm, cold, asked)) for asked in budgets.values()]))
+            rows.append((arm, [(theirs.each[arm, task], curves[task]) for task in theirs.family if task in curves]))
+    halves = [(regrets[1::2], regrets[::2]) for regrets in curves.values() if len(regrets) > 1]
+    for name, pairs in [*rows, (f"{cold}, other seeds", halves)]:
+        if pairs:
+            cells = [_cell(np.array([_units(*pair, asked) for pair in pairs])) for asked in budgets.values()]
+            lines.append(_row(name, [f"{len(pairs)}, {min(len(regrets) for regrets, _ in pairs)}", *cells]))
     return "\n".join(lines)
 
 
-def _cell(logs: np.ndarray, drawn: np.ndarray) -> str:
-    """The geometric mean over tasks, and its bootstrap interval; of logarithms with and without drawing seeds."""
-    rng, (tasks, draws) = np.random.default_rng(0), drawn.shape
-    means = drawn[rng.integers(tasks, size=(DRAWN, tasks)), rng.integers(draws, size=(DRAWN, tasks))].mean(axis=1)
+def _cell(logs: np.ndarray) -> str:
+    """The geometric mean over tasks, and its bootstrap interval."""
+    means = np.random.default_rng(0).choice(logs, (DRAWN, len(logs))).mean(axis=1)
     low, high = np.exp(np.percentile(means, [2.5, 97.5]))
     return f"{np.exp(logs.mean()):.2f} ({low:.2f} to {high:.2f})"
 
 
-def units(runs: Runs, arm: str, cold: str, budgets: Sequence[float]) -> tuple[np.ndarray, np.ndarray]:
-    """Of each task the logarithm of the units needed over those of ``cold``, both ways and averaged over the budgets.
-
-    First of the means over seeds, shape ``(tasks,)``; then of those over seeds drawn again, ``(tasks, REDRAWN)``.
-    """
-    rng, logs, drawn = np.random.default_rng(0), [], []
-    for task in runs.family:
-        mine, theirs = runs.each[arm, task], runs.each[cold, task]
-        seeds = rng.integers(len(mine), size=(REDRAWN, len(mine)))
-        logs.append(_both_ways(mine.mean(axis=0), theirs.mean(axis=0), budgets))
-        drawn.append([_both_ways(mine[draw].mean(axis=0), theirs[draw].mean(axis=0), budgets) for draw in seeds])
-    return np.array(logs), np.array(drawn)
-
-
-def _both_ways(mine: np.ndarray, theirs: np.ndarray, budgets: Sequence[float]) -> float:
-    return float(np.mean([np.log(sooner(theirs, mine, at) / sooner(mine, theirs, at)) / 2 for at in budgets]))
+def _units(mine: np.ndarray, theirs: np.ndarray, budgets: Sequence[float]) -> float:
+    """Logarithm of the units that one needs over those that the other needs, both with as many of their seeds."""
+    rng, count = np.random.default_rng(0), min(len(mine), len(theirs))
+    logs = []
+    for _ in range(SUBSETS):
+        a, b = (rng.permutation(curves)[:count].mean(axis=0) for curves in (mine, theirs))
+        logs += [np.log(sooner(b, a, at) / sooner(a, b, at)) / 2 for at in budgets]
+    return float(np.mean(logs))
 
 
 Searches = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
@@ -345,7 +348,8 @@ def main() -> None:
         print(report(runs), "\n")
         others = [arm for arm in runs.arms if arm != asked.ours]
         if asked.ours in runs.arms and others:
-            print(beside_itself(runs, asked.ours) if asked.cold else beside_the_best(runs, asked.ours, others), "\n")
+            known = beside_itself(results, runs.arms, asked.ours, sliceable=not asked.finals) if asked.cold else ""
+            print(known or beside_the_best(runs, asked.ours, others), "\n")
         if asked.picture:
             asked.picture.write_text(picture(runs, asked.title, asked.until))
     if any(" x " in key for key in results):
