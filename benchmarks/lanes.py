@@ -137,7 +137,7 @@ def against_the_loop(case: tuple[int, int, int], optimizer: str, repeats: int) -
         "iterations": FOREVER,
     }
     layout = Layout.around((INPUTS, *[units] * layers, CLASSES))
-    width = best_fit(layout, batch, config, recipe_of(data).material).width
+    width = best_fit(layout, batch, config, recipe_of(data).material, thorough=True).width
     lanes = recipe_of(data).lanes(width)
     for trial in range(width):
         lanes.load(trial, config, trial, None, 0, FOREVER)
@@ -173,7 +173,9 @@ def anatomy(case: tuple[int, int, int]) -> dict[str, object]:
     layers, units, batch = case
     data, config = made_data(), {"optimizer": "momentum"}
     material, layout = recipe_of(data).material, Layout.around((INPUTS, *[units] * layers, CLASSES))
-    width = best_fit(layout, batch, {**config, "hidden_layers": layers, "hidden_units": units}, material).width
+    width = best_fit(
+        layout, batch, {**config, "hidden_layers": layers, "hidden_units": units}, material, thorough=True
+    ).width
     with torch.inference_mode(), np.errstate(all="ignore"):
         state = LaneState(*(0.01 * torch.randn(width, layout.width) for _ in range(4)))
         step = Step(layout, state, [config] * width, material.X_train, material.y_train, layout.sizes[-1], batch)
@@ -300,7 +302,7 @@ def rate(side: str, case: tuple[int, int, int], seconds: float = 4.0) -> float:
     config = {"hidden_layers": layers, "hidden_units": units, "batch_size": batch, "optimizer": "momentum"}
     recipe = recipe_of(data)
     layout = Layout.around((INPUTS, *[units] * layers, CLASSES))
-    width = best_fit(layout, batch, config, recipe.material).width
+    width = best_fit(layout, batch, config, recipe.material, thorough=True).width
     lanes = recipe.lanes(width)
     for trial in range(width):
         lanes.load(trial, {**config, "iterations": FOREVER}, trial, None, 0, FOREVER)

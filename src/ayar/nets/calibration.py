@@ -26,6 +26,8 @@ from ayar.nets.threads import using
 WIDEST = {"cpu": 64, "cuda": 4096}
 WORTH = 1.05  # times the best time per lane that is still taken for it, to have fewer lanes
 SAVING = 0.75  # of the time for each, that twice as many are to take at most
+MARGIN = 1.1  # a width that saves so much less than that is the last one tried; timed but once, it may not be the last
+FAR = 1.8  # times the best time per lane are far beyond it
 TRIAL_S = 0.005  # for each width and repeat
 REPEATS = 4
 ORDER_BYTES = 2**30  # of an epoch's orders of the rows: with very many rows, fewer lanes
@@ -47,10 +49,12 @@ class Fit(NamedTuple):
     threads: int | None = None
 
 
-def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], material: Material) -> Fit:
+def best_fit(
+    layout: Layout, batch_size: int, config: Mapping[str, Any], material: Material, *, thorough: bool = False
+) -> Fit:
     """How lanes of this layout train best in this process.
 
-    Measured in a fraction of a second, unless the user's cache folder knows it for this machine, these versions and
+    Measured in a tenth of a second or so, unless the user's cache folder knows it for this machine, these versions and
     this number of threads. Layouts of as many layers and about as much work share what was measured for the first of
     them: in a search over shapes hardly two trials are equal, and measuring each would take longer than it saves.
 
@@ -59,6 +63,7 @@ def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], materia
         batch_size: Theirs.
         config: One of theirs, for optimizer, activation and dropout.
         material: What they train on.
+        thorough: Whether ``width`` matters, too; else nothing much wider than ``few`` is tried.
     """
     X = material.X_train
     rows = min(batch_size, len(X))
@@ -66,10 +71,9 @@ def best_fit(layout: Layout, batch_size: int, config: Mapping[str, Any], materia
         return Fit(1, 1)
     kind = f"{X.dtype}" if material.precision == "highest" else f"{X.dtype} in {material.precision} precision"
     where = "" if material.device.type == "cpu" else f" on {material.device.type}"
-    what = (
-        f"lanes: {len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products, {kind}{where}"
-    )
-    found = remembered(what, partial(_measured, layout, rows, config, material))
+    size = f"{len(layout.sizes) - 1} layers, 2^{round(math.log2(layout.n_weights * rows))} products"
+    what = f"{'all ' if thorough else ''}lanes: {size}, {kind}{where}"
+    found = remembered(what, partial(_measured, layout, rows, config, material, thorough))
     most = max(1, ORDER_BYTES // (4 * len(X)))
     width, few = (min(int(found[name]), most) for name in ("width", "few"))
     return Fit(width, few, int(found["threads"]) if "threads" in found else None)
@@ -80,25 +84,28 @@ def threads_of(layout: Layout, rows: int) -> int | None:
     return None if layout.n_weights * rows >= LONG else 1
 
 
-def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
+def _measured(layout: Layout, rows: int, config: Mapping[str, Any], material: Material, thorough: bool) -> Measured:
     """The best width; with several threads, whether one of them does as well, and what so many processes would do.
 
     ``processes`` is how many times as much is trained by as many processes with one thread each as by this one.
     """
     here = torch.get_num_threads()
     if material.device.type != "cpu" or here == 1:
-        return _widths(layout, rows, config, material)
+        return _widths(layout, rows, config, material, thorough)
     found = {}
     for threads in (here, 1):
         with using(threads):
-            found[threads] = _widths(layout, rows, config, material)
+            found[threads] = _widths(layout, rows, config, material, thorough)
     best = min(found, key=lambda threads: found[threads]["lane_us"] * (WORTH if threads == here else 1))
     processes = here * found[best]["lane_us"] / found[1]["lane_us"]
     return {**found[best], "threads": best, "processes": round(processes, 2)}
 
 
-def _widths(layout: Layout, rows: int, config: Mapping[str, Any], material: Material) -> Measured:
-    """All widths are timed again and again in turns, so that no other program's burst of work falls on one of them."""
+def _widths(layout: Layout, rows: int, config: Mapping[str, Any], material: Material, thorough: bool) -> Measured:
+    """All widths are timed again and again in turns, so that no other program's burst of work falls on one of them.
+
+    Unless ``thorough``, the last one is that which saves too little to be ``few``.
+    """
     timers: dict[int, Callable[[], float]] = {}
     seconds: dict[int, float] = {}
     width = 1
@@ -108,8 +115,10 @@ def _widths(layout: Layout, rows: int, config: Mapping[str, Any], material: Mate
             seconds[width], timers[width] = timer(), timer
         except RuntimeError:  # out of memory
             break
-        if width > 1 and seconds[width] > 1.8 * min(seconds[w] / w for w in seconds) * width:
-            break  # far beyond the best
+        best = min(s / w for w, s in seconds.items())
+        most = FAR * best * width if thorough else MARGIN * SAVING * 2 * seconds.get(width // 2, math.inf)
+        if seconds[width] > most:
+            break
         width *= 2
     for _ in range(REPEATS - 1):
         for width, timer in timers.items():
