@@ -43,7 +43,8 @@ def make(name: str, cache: Path, data: Path | None, seconds: float = math.inf) -
         return trained([run.config for run in runs]) and trained(after)
 
     done = all_trained()
-    save(book, cache / f"{name}.npz" if done else part)
+    if book:
+        save(book, cache / f"{name}.npz" if done else part)
     if done:
         part.unlink(missing_ok=True)
     told = f"{name}: {len(book) - there} runs in {time.perf_counter() - start:.0f} s"

@@ -145,12 +145,13 @@ class Attention:
     words: int
     length: int
     classes: int
+    width: int = 16
     rectified: bool = True
     tables: int = 2
 
     def shapes(self, units: int) -> list[tuple[int, ...]]:
         """See ``Net``."""
-        d = 16
+        d = self.width
         return [
             (self.words, d),
             (self.length, d),

@@ -30,7 +30,7 @@ from workloads import OPENED, SEALED, TASKS
 from ayar.curves import diagnose
 from ayar.records import Confidence, Curve
 
-TIMES = ("first", "second")
+TIMES = ("first", "second", "third")
 
 PAGE = Path(__file__).parents[1] / "results" / "doctor.md"
 

@@ -1,12 +1,14 @@
 """The labelled set that the doctor is measured on: its runs are what they would be alone, and are kept unchanged."""
 
 import importlib
+import itertools
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-MODULES = ("configs", "lanes", "make", "nets", "workloads")
+MODULES = ("configs", "lanes", "make", "nets", "rows", "workloads")
 
 
 @pytest.fixture
@@ -41,6 +43,31 @@ def test_curves_are_read_as_they_were_kept(doctor, wanted, tmp_path):
     for run, curves in make.read(tmp_path / "diabetes.npz").items():
         for name, values in book[run].items():
             np.testing.assert_array_equal(curves[name], values, err_msg=name)
+
+
+@pytest.fixture
+def few(doctor, monkeypatch):
+    """``make``, with few runs that are short, and a clock that goes on by 1 for each group of them."""
+    configs, make = doctor["configs"], doctor["make"]
+    short = [configs.Config("sgd", rate, iterations=n) for rate in (0.1, 0.01) for n in (8, 12)]
+    monkeypatch.setattr(make, "sweep", lambda: [configs.Run("sweep", "sgd constant", 0, c) for c in short])
+    monkeypatch.setattr(make, "plan", lambda *_: [configs.Run("control", "best", 0, short[0])])
+    monkeypatch.setattr(make, "moves", lambda c: {"batch_size up": configs.replace(c, batch_size=64)})
+    monkeypatch.setattr(make, "time", SimpleNamespace(perf_counter=itertools.count().__next__))
+    return make
+
+
+def test_a_set_made_in_pieces_is_the_set_made_in_one_go(few, tmp_path):
+    assert few.make("diabetes", tmp_path / "once", None)
+    pieces = [few.make("diabetes", tmp_path / "pieces", None, seconds) for seconds in (0, 1, 1, 0, 1)]
+
+    assert pieces == [False, False, False, False, True]
+    assert [path.name for path in (tmp_path / "pieces").iterdir()] == ["diabetes.npz"]
+    once, parts = (few.read(tmp_path / folder / "diabetes.npz") for folder in ("once", "pieces"))
+    assert set(once) == set(parts)
+    for run, curves in once.items():
+        for name, values in curves.items():
+            np.testing.assert_allclose(parts[run][name], values, rtol=1e-3, atol=1e-5, err_msg=name)
 
 
 @pytest.mark.parametrize(

@@ -303,6 +303,41 @@ def test_a_short_way_beside_a_run_that_fell_further_asks_for_longer_steps():
     assert "too slow" not in names(curve(wobbling))
 
 
+def test_a_short_way_counts_less_where_the_loss_jumps():
+    best = curve(2 * 0.9**STEPS, valid_loss=0.1 + 2 * 0.9**STEPS)
+
+    def jumps(end):
+        values = end + (2 - end) * 0.94**STEPS + 0.4 * ((STEPS == 20) | (STEPS == 60))
+        return names(curve(values, valid_loss=0.1 + values), siblings=[best])
+
+    assert "too slow" in jumps(1.2)
+    assert "too slow" not in jumps(0.5)
+
+
+STRIDING = 1.0 + 0.7**STEPS + 0.05 * NOISE * (STEPS > 5)
+
+
+@pytest.mark.parametrize(
+    ("strides", "found"),
+    [((1e-3, 1e-2), {"too slow"}), ((1e-2, 3e-3), {"too high"}), ((1e-2, 1e-2), set()), ((), set())],
+)
+def test_the_steps_of_a_run_that_ends_lower_tell_which_way_to_go(strides, found):
+    own, best = ({"update_ratio": np.full(101, stride)} for stride in strides) if strides else ({}, {})
+    rival = curve(0.6 + 1.4 * 0.6**STEPS, valid_loss=0.7 + 1.4 * 0.6**STEPS, **best)
+
+    told = names(curve(STRIDING, valid_loss=0.1 + STRIDING, **own), siblings=[rival])
+
+    assert set(told) & {"too slow", "too high", "fast but ends higher"} == found
+
+
+def test_longer_steps_of_a_run_that_ends_no_lower_tell_nothing():
+    ends = curve(STRIDING, valid_loss=0.1 + STRIDING, update_ratio=np.full(101, 1e-1))
+
+    assert not {"too slow", "too high"} & set(
+        names(curve(STRIDING, valid_loss=0.1 + STRIDING, update_ratio=np.full(101, 1e-3)), siblings=[ends])
+    )
+
+
 def test_units_that_fell_silent_in_a_run_that_ends_higher_tell_of_steps_too_long():
     best, dead = curve(0.1 + 0.9**STEPS), STEPS / 120
     beaten = curve(0.6 + 0.5 * 0.7**STEPS, valid_loss=0.65 + 0.5 * 0.7**STEPS, dead_units=dead)

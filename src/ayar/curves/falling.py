@@ -134,22 +134,6 @@ def too_slow(r: Reading) -> Verdict | None:
     return dataclasses.replace(verdict, confidence=Confidence.WEAK) if r.paused else verdict
 
 
-def falls_short(r: Reading) -> Verdict | None:
-    """Another run fell much further, and this one, up and down together, did not go far: its steps are short."""
-    s, t = r.signals, r.thresholds
-    if r.paused or not s.moved or s.spikes or s.t90 <= t.early or deficit(r) <= t.deficit or too_slow(r) or too_high(r):
-        return None
-    if diverging(r) or ends_higher(r) or path(r) > t.path or r.metric == "loss":
-        return None
-    return r.verdict(
-        "too slow",
-        "The loss went a short way, ups and downs together, and another run's fell much further: longer steps may"
-        " get it there.",
-        Evidence("path", path(r), t.path),
-        at_most=Confidence.WEAK,
-    )
-
-
 def asleep(r: Reading) -> bool:
     """Whether the loss hardly moves at all, or hardly beside the best other run: swings so small are no swings."""
     if r.signals.span <= r.thresholds.asleep:
@@ -159,17 +143,12 @@ def asleep(r: Reading) -> bool:
 
 def reach(r: Reading) -> float:
     """Largest less least loss, as a share of what the best other run fell; infinite without one."""
-    fall = _rival_fall(r)
+    fall = rival_fall(r)
     return float(np.ptp(r.line.values)) / fall if fall > 0 and r.line.is_readable else math.inf
 
 
-def path(r: Reading) -> float:
-    """All the ways that the loss went, up and down, as a share of what the best other run fell; infinite without."""
-    fall, way = _rival_fall(r), r.signals.tvr * abs(float(r.line.values[0]) - r.signals.end)
-    return way / fall if fall > 0 and math.isfinite(way) else math.inf
-
-
-def _rival_fall(r: Reading) -> float:
+def rival_fall(r: Reading) -> float:
+    """What the best other run fell, in the unit of the loss; 0 without one."""
     return float(r.rival.values[0]) - r.rival.signals.end if r.rival is not None else 0.0
 
 

@@ -34,9 +34,6 @@ GRADIENT_NORM_MAX = "gradient_norm_max"
 GRADIENT_RATIO = "gradient_ratio"
 """Metric: root-mean-square gradient in the first layers over that in the last ones."""
 
-UPDATE_RATIO = "update_ratio"
-"""Metric: norm of one update over norm of the parameters, the median of a step's mini-batches."""
-
 DEAD_UNITS = "dead_units"
 """Metric: share of the hidden units that give one and the same output for every row of a probe batch."""
 

@@ -15,10 +15,15 @@ from ayar.records import Confidence, Curve, Evidence, Verdict
 READABLE = ("train_probe", "train_loss", "loss")
 """Metrics that a curve is read from, the best first."""
 
+UPDATE_RATIO = "update_ratio"
+"""Metric: norm of one update over norm of the parameters, the median of a step's mini-batches."""
+
 MIN_POINTS = 8
 """With fewer points only divergence is judged."""
 
 _LEVELS = tuple(Confidence)
+
+_NOTHING = np.array([], dtype=int), np.array([])
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +67,7 @@ class Reading:
         rival: The same metric of the sibling whose loss is least at this curve's last step; None without one.
         onward: What the best run that went on gained after this curve's last step, as a share of its fall.
         behind: How much further the loss itself of that sibling had fallen by then, as a share of its fall.
+        stride: Update over weights, the median until then, over that sibling's; NaN where either is unknown.
         others: How many siblings went as far as this curve.
         start: The loss of the untrained net by the same metric, the median of the siblings'; NaN without any.
         thresholds: What the rules compare signals with.
@@ -79,6 +85,7 @@ class Reading:
     rival: Line | None
     behind: float = 0.0
     onward: float = 0.0
+    stride: float = math.nan
     others: int = 0
     start: float = math.nan
     thresholds: Thresholds = FITTED
@@ -90,7 +97,7 @@ class Reading:
 
     def column(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of any metric, each of shape ``(n,)``; empty where it was not measured."""
-        return self.columns.get(metric, (np.array([], dtype=int), np.array([])))
+        return self.columns.get(metric, _NOTHING)
 
     def measured(self, metric: str) -> np.ndarray:
         """The finite values of any metric, in the order of their steps, shape ``(n,)``; empty without any."""
@@ -148,6 +155,7 @@ def read(
         rival=rival if rival.is_readable else None,
         behind=_behind(curve, best, last),
         onward=_onward(best, last),
+        stride=_stride(columns, best, last),
         others=len(as_long),
         start=_start(siblings, metric),
         thresholds=thresholds,
@@ -189,6 +197,14 @@ def _behind(curve: Curve, rival: Curve, last_step: int) -> float:
     ends = _end(curve, "loss", last_step), _end(rival, "loss", last_step)
     fall = rival.measurements[0].loss - ends[1] if rival.measurements else 0.0
     return (ends[0] - ends[1]) / fall if fall > 0 and all(math.isfinite(end) for end in ends) else 0.0
+
+
+def _stride(columns: Mapping[str, tuple[np.ndarray, np.ndarray]], rival: Curve, last_step: int) -> float:
+    """How much of its weights a run changed in one update, over how much of its own ``rival`` did."""
+    steps, others = rival.metric(UPDATE_RATIO)
+    ratios, others = columns.get(UPDATE_RATIO, _NOTHING)[1], others[steps <= last_step]
+    ratios, others = (each[np.isfinite(each) & (each > 0)] for each in (ratios, others))
+    return float(np.median(ratios) / np.median(others)) if len(ratios) and len(others) else math.nan
 
 
 def _onward(rival: Curve, last_step: int) -> float:

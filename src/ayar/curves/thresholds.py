@@ -27,7 +27,10 @@ class Thresholds:
         far: What another run fell further, as a share of its fall, from which on that is most of the way.
         reach: Largest less least loss over that run's fall, up to which a loss hardly moves.
         path: All its ways up and down over that run's fall, up to which it did not go far.
-        early: ``t90`` up to which a run that ends higher fell too fast for that.
+        path_wild: The same of a run that jumps, or falls at once.
+        early: ``t90`` up to which that is.
+        stride_short: ``stride`` up to which another run's steps were much longer.
+        stride_long: The same from which on they were shorter.
         smooth: ``tvr`` below which a fall is smooth.
         gaining: ``gain_end`` above which a smooth fall is unfinished.
         late: ``t90`` above which a smooth fall came late.
@@ -71,10 +74,13 @@ class Thresholds:
     lost: float = 0.05
     still: float = 0.35
     asleep: float = 0.01
-    level: float = 0.1
+    level: float = 0.14
     far: float = 0.3
     reach: float = 0.12
     path: float = 2.2
+    path_wild: float = 1.5
+    stride_short: float = 0.5
+    stride_long: float = 1.5
     early: float = 0.12
     smooth: float = 1.3
     gaining: float = 0.005

@@ -13,7 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from ayar.curves import falling, faults
+from ayar.curves import beside, falling, faults
 from ayar.curves.reading import MIN_POINTS, Reading, read
 from ayar.records import Curve, Verdict
 
@@ -59,7 +59,9 @@ RULES: tuple[Rule, ...] = (
     falling.overfitting,
     falling.underfitting,
     falling.noisy_late,
-    falling.falls_short,
+    beside.falls_short,
+    beside.shorter_steps,
+    beside.longer_steps,
 )
 """The rules for faults, in order of precedence: the first that speaks gives the headline."""
 

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ayar.curves.faults import GRADIENT_NORM, GRADIENT_RATIO, UPDATE_RATIO
+from ayar.curves.faults import GRADIENT_NORM, GRADIENT_RATIO
+from ayar.curves.reading import UPDATE_RATIO
 
 LOOKS = 10
 """In a whole training."""
