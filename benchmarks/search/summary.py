@@ -80,6 +80,11 @@ class Runs:
         return {key: regrets.mean(axis=0) for key, regrets in self.each.items()}
 
     @property
+    def spent(self) -> float:
+        """The budget that every search had, in full runs."""
+        return min(float(CHECKPOINTS[~np.isnan(curve)][-1]) for curve in self.regrets.values())
+
+    @property
     def families(self) -> dict[str, list[str]]:
         """The tasks of each."""
         inside = defaultdict(list)
@@ -196,6 +201,29 @@ def beside_the_best(runs: Runs, ours: str, others: Sequence[str]) -> str:
     return "\n".join(lines)
 
 
+def losses(runs: Runs, ours: str, other: str) -> str:
+    """Markdown: the tasks on which ours needs more than 1.25 times the other's units, over budgets, both ways.
+
+    With the 90 % interval over redrawn seeds: what lies above 1.25 altogether is no luck.
+    """
+    budgets = CHECKPOINTS[(CHECKPOINTS >= OVERALL) & (runs.spent >= CHECKPOINTS)].tolist()
+
+    def needs(mine: np.ndarray, theirs: np.ndarray) -> float:
+        return float(np.exp(np.mean([_both_ways(mine, theirs, at) for at in budgets])))
+
+    lines = _head("task", [f"units over those of {other}, from {OVERALL} to {budgets[-1]:g} (90 % over seeds)"])
+    for task in runs.family:
+        rng, mine, theirs = np.random.default_rng(0), runs.each[ours, task], runs.each[other, task]
+        all_of_them = needs(mine.mean(axis=0), theirs.mean(axis=0))
+        if all_of_them > 1 / SLOWER:
+            drawn = [
+                needs(*(rng.choice(each, len(each)).mean(axis=0) for each in (mine, theirs))) for _ in range(REDRAWN)
+            ]
+            low, high = np.percentile(drawn, [5, 95])
+            lines.append(_row(task, [f"{all_of_them:.2f} ({low:.2f} to {high:.2f})"]))
+    return "\n".join(lines)
+
+
 def beside_itself(results: dict[str, Any], arms: Sequence[str], cold: str, *, sliceable: bool) -> str:
     """Markdown: the units that each arm needs, over those of ``cold``, at some budgets and over a range of them.
 
@@ -205,8 +233,8 @@ def beside_itself(results: dict[str, Any], arms: Sequence[str], cold: str, *, sl
     quicker. Intervals are over tasks, each of which has seeds of its own. The last row is what chance makes of it: half
     of the seeds of ``cold`` beside the other half.
     """
-    mine = Runs.of(results, [cold], sliceable=sliceable)
-    spent = min(float(CHECKPOINTS[~np.isnan(curve)][-1]) for curve in mine.regrets.values())
+    each = {arm: Runs.of(results, [arm], sliceable=sliceable) for arm in [cold, *arms]}
+    mine, spent = each[cold], min(runs.spent for runs in each.values())
     overall = CHECKPOINTS[(CHECKPOINTS >= OVERALL) & (spent >= CHECKPOINTS)].tolist()
     budgets = {f"at {budget}": [float(budget)] for budget in ASKED if budget <= spent}
     budgets[f"from {OVERALL} to {overall[-1]:g}"] = overall
@@ -214,7 +242,7 @@ def beside_itself(results: dict[str, Any], arms: Sequence[str], cold: str, *, sl
     curves = {task: mine.each[cold, task] for task in mine.family}
     rows = []
     for arm in arms:
-        theirs = Runs.of(results, [arm], sliceable=sliceable)
+        theirs = each[arm]
         if arm != cold:
             rows.append((arm, [(theirs.each[arm, task], curves[task]) for task in theirs.family if task in curves]))
     halves = [(regrets[1::2], regrets[::2]) for regrets in curves.values() if len(regrets) > 1]
@@ -238,8 +266,12 @@ def _units(mine: np.ndarray, theirs: np.ndarray, budgets: Sequence[float]) -> fl
     logs = []
     for _ in range(SUBSETS):
         a, b = (rng.permutation(curves)[:count].mean(axis=0) for curves in (mine, theirs))
-        logs += [np.log(sooner(b, a, at) / sooner(a, b, at)) / 2 for at in budgets]
+        logs += [_both_ways(a, b, at) for at in budgets]
     return float(np.mean(logs))
+
+
+def _both_ways(mine: np.ndarray, theirs: np.ndarray, budget: float) -> float:
+    return float(np.log(sooner(theirs, mine, budget) / sooner(mine, theirs, budget)) / 2)
 
 
 Searches = dict[str, dict[str, tuple[np.ndarray, np.ndarray]]]
@@ -350,6 +382,8 @@ def main() -> None:
         if asked.ours in runs.arms and others:
             known = beside_itself(results, runs.arms, asked.ours, sliceable=not asked.finals) if asked.cold else ""
             print(known or beside_the_best(runs, asked.ours, others), "\n")
+        if not asked.cold and {asked.ours, "halving"} <= set(runs.arms):
+            print(losses(runs, asked.ours, "halving"), "\n")
         if asked.picture:
             asked.picture.write_text(picture(runs, asked.title, asked.until))
     if any(" x " in key for key in results):
