@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -185,10 +186,10 @@ def _end(curve: Curve, metric: str, last_step: int) -> float:
 
     In plain Python, because every trial of a study is ranked by it for every other one.
     """
-    known = [m for m in curve.measurements if m.step <= last_step]
-    tail = known[-max(3, len(known) // 10) :]
+    known = _points(curve, last_step)
+    tail = curve.measurements[max(known - max(3, known // 10), 0) : known]
     values = sorted(m.loss if metric == "loss" else m.metrics.get(metric, math.inf) for m in tail)
-    readable = len(known) >= MIN_POINTS and all(math.isfinite(value) for value in values)
+    readable = known >= MIN_POINTS and all(math.isfinite(value) for value in values)
     return values[len(values) // 2] if readable else math.inf
 
 
@@ -201,10 +202,16 @@ def _behind(curve: Curve, rival: Curve, last_step: int) -> float:
 
 def _stride(columns: Mapping[str, tuple[np.ndarray, np.ndarray]], rival: Curve, last_step: int) -> float:
     """How much of its weights a run changed in one update, over how much of its own ``rival`` did."""
-    steps, others = rival.metric(UPDATE_RATIO)
-    ratios, others = columns.get(UPDATE_RATIO, _NOTHING)[1], others[steps <= last_step]
-    ratios, others = (each[np.isfinite(each) & (each > 0)] for each in (ratios, others))
-    return float(np.median(ratios) / np.median(others)) if len(ratios) and len(others) else math.nan
+    if UPDATE_RATIO not in columns:
+        return math.nan
+    theirs = [m.metrics.get(UPDATE_RATIO, math.nan) for m in rival.measurements[: _points(rival, last_step)]]
+    own, others = (each[np.isfinite(each) & (each > 0)] for each in (columns[UPDATE_RATIO][1], np.array(theirs)))
+    return float(np.median(own) / np.median(others)) if len(own) and len(others) else math.nan
+
+
+def _points(curve: Curve, last_step: int) -> int:
+    """How many measurements a curve has up to a step."""
+    return bisect_right(curve.measurements, last_step, key=lambda m: m.step)
 
 
 def _onward(rival: Curve, last_step: int) -> float:
