@@ -127,7 +127,7 @@ def _duplicates(X: np.ndarray, used: Sequence[tuple[str, np.ndarray]]) -> list[s
 
 def _keys(X: np.ndarray, rows: np.ndarray) -> np.ndarray:
     """A number for each row, equal for equal rows and for hardly any others, shape ``(len(rows),)``."""
-    return np.array([hash(X[row].tobytes()) for row in rows.tolist()], dtype=np.int64)
+    return np.fromiter((hash(X[row].tobytes()) for row in rows), np.int64, len(rows))
 
 
 def _near(X: np.ndarray, earlier: np.ndarray, rows: np.ndarray) -> tuple[int, tuple[int, int]]:

@@ -278,6 +278,26 @@ def test_a_mistake_ends_in_one_line_that_names_it(tuned, capsys, arguments, mess
     assert message in refused(capsys, *arguments)
 
 
+def test_options_may_stand_before_between_and_behind_the_other_words(tuned, capsys):
+    for words in (["iris.db", "b.toml", "--what", "best"], ["iris.db", "--what", "best", "b.toml"]):
+        (tuned / "b.toml").unlink(missing_ok=True)
+        run(capsys, "export", *words)
+        assert "learning_rate = " in (tuned / "b.toml").read_text()
+    run(capsys, "try", "mixed.db", "hidden_layers=1", "--task", "iris", "learning_rate=0.1", "--json", "iterations=2")
+
+
+def test_the_best_trials_are_listed_on_request(tuned, capsys):
+    out = run(capsys, "best", "iris.db", "--trials", "2")
+    assert re.search(r"trial +state +validation error +steps +cost +verdict", out)
+    assert re.search(r"\d+ more trials are not shown", out)
+    assert max(map(len, out.splitlines())) <= 80
+    listed = json.loads(run(capsys, "best", "iris.db", "--trials", "2", "--json"))
+    assert (len(listed["trials"]), listed["trial"]) == (
+        2,
+        json.loads(run(capsys, "best", "iris.db", "--json"))["trial"],
+    )
+
+
 def test_the_installed_command_runs_and_a_closed_pipe_is_no_error(tuned):
     command = f"{sys.executable} -m ayar export iris.db --what measurements | head -1"
     done = subprocess.run(["bash", "-o", "pipefail", "-c", command], capture_output=True, text=True, cwd=tuned)

@@ -20,7 +20,7 @@ from ayar.study import Study
         ({}, None),
     ],
 )
-def test_after_twenty_steps(config, left):
+def test_what_a_schedule_has_left_of_the_rate_after_twenty_of_its_steps_is_known_or_not_said(config, left):
     assert rate_left(config, 20, 100) == (None if left is None else pytest.approx(left))
 
 

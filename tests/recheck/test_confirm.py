@@ -198,7 +198,9 @@ VAGUE = np.array([0.3, -0.3, 0.1])
         ([np.array([-math.inf] * 3)], None, Outcome.NOT_BETTER, NONE, 0.1, False, Decision.INCONCLUSIVE),
     ],
 )
-def test_the_decision(screened, best, outcome, confirmed, worth, edge, decision):
+def test_a_winner_gives_way_only_to_what_is_better_beyond_doubt_and_worth_it(
+    screened, best, outcome, confirmed, worth, edge, decision
+):
     assert decide(screened, best, outcome, confirmed, worth, edge) is decision
 
 

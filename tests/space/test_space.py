@@ -193,7 +193,7 @@ def test_conditions_can_hang_on_each_other_and_list_several_values():
 # --- the cube ---
 
 
-def test_encoding_in_literals():
+def test_each_value_stands_in_the_cube_where_its_scale_puts_it_and_an_inactive_one_in_the_middle():
     space = Space(
         rate=Float(0.01, 100, log=True),
         width=Float(-1, 3),

@@ -6,7 +6,7 @@ import argparse
 import inspect
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import ayar
 from ayar.cli import due, know, ledger, recheck, show, train
@@ -40,28 +40,27 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
-    """The arguments.
-
-    What follows ``--`` is a command to tune. ``NAME=VALUE`` may stand on both sides of an option. argparse alone
-    can read neither.
-    """
+    """The arguments; what follows ``--`` is a command to tune. Options may stand between the others."""
     given = list(sys.argv[1:] if argv is None else argv)
     end = given.index("--") if "--" in given else len(given)
-    root = parser()
-    args, rest = root.parse_known_args(given[:end])
+    root, commands = _parsers()
+    if end == 0 or given[0] not in commands:
+        return root.parse_args(given[:end])
+    args = commands[given[0]].parse_intermixed_args(given[1:end])
     if given[end:] and not hasattr(args, "words"):
         root.error(f"unrecognized arguments: {' '.join(given[end:])}")
     if given[end:]:
         args.words = given[end + 1 :]
-    if rest and not (hasattr(args, "values") and all("=" in text and not text.startswith("-") for text in rest)):
-        root.error(f"unrecognized arguments: {' '.join(rest)}")
-    if rest:
-        args.values += rest
     return args
 
 
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
+    return _parsers()[0]
+
+
+def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
+    """The parser of all commands, and that of each by its name."""
     root = argparse.ArgumentParser(
         prog="ayar",
         description="Keeps deep nets' hyperparameters in tune.",
@@ -90,6 +89,8 @@ def parser() -> argparse.ArgumentParser:
     for name, function in (("best", show.best), ("explain", know.explain)):
         command = _command(commands, name, function)
         command.add_argument("store", metavar="STORE", help="the ledger")
+        if name == "best":
+            command.add_argument("--trials", type=int, metavar="N", help="list the best N trials, too")
         _study(command)
     for name, function in (("curves", show.curves), ("diagnose", show.diagnose)):
         command = _command(commands, name, function)
@@ -139,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
     import_.add_argument("--minimize", metavar="METRIC", help="of another tool's study: the metric to minimise")
     import_.add_argument("--maximize", metavar="METRIC", help="of another tool's study: the metric to maximise")
     _study(import_)
-    return root
+    return root, commands.choices
 
 
 def _command(

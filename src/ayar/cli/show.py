@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from math import isfinite
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from ayar.records import Trial
 from ayar.reports import terminal
 from ayar.reports.page import render
 from ayar.reports.tables import Story, telling, trial_rows, winner_row
+from ayar.search.base import SEARCH_DATA
 from ayar.study import Study
 
 _READ_FOR_BEST = 24  # curves: enough to show three telling ones, few enough to answer at once
@@ -28,15 +30,22 @@ def best(args: argparse.Namespace) -> None:
     """Show the winner, or the search's best where nothing is confirmed yet, with where each score comes from.
 
     Example: ayar best digits.db --json
+    Example: ayar best digits.db --trials 20
     """
-    opened = reopen(args.store, args.study, skim=_READ_FOR_BEST // 2)
-    story = full_story(opened, most=_READ_FOR_BEST)
+    count = max(args.trials or 0, 0)
+    opened = reopen(args.store, args.study, skim=None if count else _READ_FOR_BEST // 2)
+    story = full_story(opened) if count else full_story(opened, most=_READ_FOR_BEST)
     if story.winner is None:
         opened.study.recommend()  # says what is missing
+    searched = replace(story, trials=tuple(t for t in story.trials if t.purpose in SEARCH_DATA))
     if args.json:
-        say_json(winner_row(story))
-    else:
-        say(terminal.winner_summary(story, colour=coloured()))
+        rows = {row["trial"]: row for row in trial_rows(searched)} if count else {}
+        listed = {"trials": [rows[trial.id] for trial in searched.best_first[:count]]} if count else {}
+        say_json({**(winner_row(story) or {}), **listed})
+        return
+    say(terminal.winner_summary(story, colour=coloured()))
+    if count:
+        say(f"\n{terminal.trials_table(searched, most=count, colour=coloured())}")
 
 
 def curves(args: argparse.Namespace) -> None:

@@ -23,8 +23,8 @@ import psutil
 from ayar.errors import DataError
 from ayar.nets.measured import cache_folder
 
-SHARE = 0.05
-"""Of the memory that is free; a larger array is mapped, for making a task of it takes about ten times its size."""
+SHARE = 0.1
+"""Of the memory that is free; a larger array is mapped, for making a task of it takes about four times its size."""
 
 PIECE_BYTES = 2**26
 """Of rows that are in memory at a time."""
