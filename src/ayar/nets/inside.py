@@ -58,7 +58,8 @@ class Glance:
         """
         moves = [W - before for W, before in zip(self._weights, self._before, strict=True)]
         norms = torch.stack([*self._norms, *map(_norm, moves), *map(_norm, self._before)]).double().cpu().numpy()
-        slopes, moved, before = np.split(norms[1:], [len(self._norms) - 1, -len(moves) or len(norms)])
+        first, last = len(self._norms), len(self._norms) + len(moves)
+        slopes, moved, before = norms[1:first], norms[first:last], norms[last:]
         with np.errstate(all="ignore"):  # of a net that diverges, or has no W[l]
             update = np.sqrt((moved**2).sum(axis=0) / (before**2).sum(axis=0))
             ratio = first_to_last(torch.from_numpy(slopes.T / np.sqrt(entries)))
