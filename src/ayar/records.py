@@ -189,12 +189,6 @@ class Curve:
         finite = [m for m in self.trained if math.isfinite(m.loss)]
         return min(finite, key=lambda m: m.loss) if finite else None
 
-    def loss_at(self, step: int) -> float | None:
-        """The loss at the last trained step up to ``step``; None where the curve is shorter."""
-        if self.last_step < step:
-            return None
-        return next((m.loss for m in reversed(self.trained) if m.step <= step), None)
-
     def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one metric, each of shape ``(n,)``, where it was measured. ``"loss"`` is the loss.
 
