@@ -283,7 +283,7 @@ def test_options_may_stand_before_between_and_behind_the_other_words(tuned, caps
         (tuned / "b.toml").unlink(missing_ok=True)
         run(capsys, "export", *words)
         assert "learning_rate = " in (tuned / "b.toml").read_text()
-    run(capsys, "try", "mixed.db", "hidden_layers=1", "--task", "iris", "learning_rate=0.1", "--json", "iterations=2")
+    run(capsys, "try", "mixed.db", "hidden_layers=1", "--task", "iris", "learning_rate=0.1", "--json", "dropout=0.1")
 
 
 def test_the_best_trials_are_listed_on_request(tuned, capsys):
