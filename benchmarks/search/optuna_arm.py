@@ -31,7 +31,7 @@ def optuna_search(replay: Replay, full_runs: float, sampler: str, pruner: str | 
     }
     study = optuna.create_study(sampler=samplers[sampler](), pruner=pruners[pruner]())
     account, free = Account(replay, full_runs), Candidates(problem.space)
-    while account.open and free:
+    while account.open:
         asked = study.ask()
         row = replay.row(free.nearest(_suggested(asked, problem.space)))
         loss, pruned = float("nan"), False

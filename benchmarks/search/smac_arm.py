@@ -30,7 +30,7 @@ def smac(replay: Replay, full_runs: float) -> Run:
         )
         facade = _quiet(HyperparameterOptimizationFacade, scenario)
         losses: list[float] = []
-        while account.open and free:
+        while account.open:
             asked = facade.ask()
             row = replay.row(free.nearest(_config(dict(asked.config), problem.space)))
             read = dict(account.train(row, 0, problem.horizon))
@@ -57,19 +57,16 @@ def smac_hyperband(replay: Replay, full_runs: float) -> Run:
         facade = _quiet(MultiFidelityFacade, scenario)
         losses: list[float] = []
         curves: dict[Any, tuple[int, dict[int, float]]] = {}
-        while account.open and (free or curves):
+        while account.open:
             try:
                 asked = facade.ask()
             except ConfigurationSpaceExhaustedException:  # it has drawn for long enough without meeting a new one
                 break
             if asked.config not in curves:
-                if not free:
-                    break
                 curves[asked.config] = replay.row(free.nearest(_config(dict(asked.config), problem.space))), {}
             row, curve = curves[asked.config]
             stop, reached = max(round(asked.budget), 1), max(curve, default=0)
-            if stop > reached and all(map(np.isfinite, curve.values())):
-                curve.update(account.train(row, reached, stop))
+            curve.update(account.train(row, reached, stop if all(map(np.isfinite, curve.values())) else 0))
             known = [loss for step, loss in curve.items() if step <= stop or not np.isfinite(loss)]
             _tell(facade, asked, known[-1] if known else np.inf, losses)
     return account.closed()

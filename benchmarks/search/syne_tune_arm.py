@@ -6,9 +6,11 @@ numpy, so an interpreter of their own: ``PYTHONPATH=src .venv-0.13/bin/python be
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import logging
 import warnings
+from copy import copy
 from importlib.metadata import version
 from typing import Any
 
@@ -32,11 +34,13 @@ def syne_tune_search(replay: Replay, full_runs: float, scheduler: str) -> Run:
     warnings.filterwarnings("ignore")
     logging.disable(logging.WARNING)
     problem, space = replay.problem, replay.problem.space
+    if _old():
+        replay = _read_from_the_first_step(replay)
     np.random.seed(problem.seed)  # noqa: NPY002 - some of its schedulers draw from there
     tuned = _scheduler(scheduler, _space(space), problem.horizon, problem.seed)
     account, free = Account(replay, full_runs), Candidates(space)
     trials: dict[int, tuple[Any, int, int]] = {}  # each with its row and the last step
-    while account.open and free:
+    while account.open:
         asked = tuned.suggest(len(trials)) if _old() else tuned.suggest()
         if asked is None:
             break
@@ -68,6 +72,16 @@ def _trained(tuned: Any, trial: Any, account: Account, row: int, start: int) -> 
     else:
         tuned.on_trial_complete(trial, result)
     return reached
+
+
+def _read_from_the_first_step(replay: Replay) -> Replay:
+    """The task with the first reading of a run at all steps before it, too: version 0.13 breaks down without one."""
+    losses = replay.table.losses
+    first = np.take_along_axis(losses, np.isfinite(losses).argmax(axis=1, keepdims=True), axis=1)
+    before = np.maximum.accumulate(np.isfinite(losses), axis=1)
+    read = copy(replay)
+    read.table = dataclasses.replace(replay.table, losses=np.where(before, losses, first))
+    return read
 
 
 def _old() -> bool:
