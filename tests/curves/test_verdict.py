@@ -304,14 +304,16 @@ def test_a_short_way_beside_a_run_that_fell_further_asks_for_longer_steps():
 
 
 def test_a_short_way_counts_less_where_the_loss_jumps():
-    best = curve(2 * 0.9**STEPS, valid_loss=0.1 + 2 * 0.9**STEPS)
+    best = curve(2 * 0.9**STEPS, valid_loss=0.1 + 2 * 0.9**STEPS, update_ratio=np.full(101, 1e-3))
 
-    def jumps(end):
+    def jumps(end, **inside):
         values = end + (2 - end) * 0.94**STEPS + 0.4 * ((STEPS == 20) | (STEPS == 60))
-        return names(curve(values, valid_loss=0.1 + values), siblings=[best])
+        return names(curve(values, valid_loss=0.1 + values, **inside), siblings=[best])
 
-    assert "too slow" in jumps(1.2)
-    assert "too slow" not in jumps(0.5)
+    assert "too slow" in jumps(1.2, update_ratio=np.full(101, 8e-4))
+    assert "too slow" not in jumps(0.5, update_ratio=np.full(101, 8e-4))
+    assert "too slow" not in jumps(1.2, update_ratio=np.full(101, 2e-3))
+    assert "too slow" not in jumps(1.2)
 
 
 STRIDING = 1.0 + 0.7**STEPS + 0.05 * NOISE * (STEPS > 5)

@@ -13,11 +13,15 @@ from ayar.records import Confidence, Evidence, Verdict
 def falls_short(r: Reading) -> Verdict | None:
     """Another run fell much further, and this one, up and down together, did not go far: its steps are short.
 
-    Unless they were as long as that run's, where both are known.
+    Unless they were as long as that run's, where both are known. Of a loss that jumps or fell at once it is said only
+    where they are: a long step may have ended its way.
     """
     s, t = r.signals, r.thresholds
-    limit = t.path_wild if s.spikes or s.t90 <= t.early else t.path
-    if deficit(r) <= t.deficit or path(r) > limit or r.stride >= 1 or not _is_open(r):
+    is_wild = bool(s.spikes) or s.t90 <= t.early
+    limit = t.path_wild if is_wild else t.path
+    if deficit(r) <= t.deficit or path(r) > limit or r.stride >= 1 or (is_wild and math.isnan(r.stride)):
+        return None
+    if not _is_open(r):
         return None
     return r.verdict(
         "too slow",
