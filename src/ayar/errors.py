@@ -16,8 +16,9 @@ AyarError
 Each message names the culprit, its value, the likely cause and the next move.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from difflib import get_close_matches
 
 
 class AyarError(Exception):
@@ -92,3 +93,13 @@ def extra(name: str) -> Iterator[None]:
     except ModuleNotFoundError as error:
         package = (error.name or "A package").partition(".")[0]
         raise MissingExtra(f"{package} is not installed. Install it with: pip install 'ayar[{name}]'") from error
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a message about an unknown name: the known one most like it; empty where none is like it.
+
+    >>> did_you_mean("adma", ["adam", "sgd"])
+    " Did you mean 'adam'?"
+    """
+    near = get_close_matches(name, list(known), n=1)
+    return f" Did you mean {near[0]!r}?" if near else ""

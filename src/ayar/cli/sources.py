@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import importlib.util
 import shlex
 import sys
@@ -14,7 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import ayar
-from ayar.errors import DataError, ObjectiveError, SpaceError
+from ayar.errors import DataError, ObjectiveError, SpaceError, did_you_mean
 from ayar.space import Space
 from ayar.study import Study
 
@@ -122,9 +121,8 @@ class Source:
                 for each, value in vars(self.module).items()
                 if callable(value) and getattr(value, "__module__", None) == self.module.__name__
             ]
-            near = difflib.get_close_matches(name, own, n=1)
-            hint = f"Did you mean {near[0]!r}?" if near else f"It defines: {', '.join(own) or 'none'}."
-            raise ObjectiveError(f"{self.word}: the file defines no function {name!r}. {hint}")
+            hint = did_you_mean(name, own) or f" It defines: {', '.join(own) or 'none'}."
+            raise ObjectiveError(f"{self.word}: the file defines no function {name!r}.{hint}")
         return getattr(self.module, name)
 
     def space(self, path: str | None) -> Space:

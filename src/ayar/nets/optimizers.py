@@ -20,7 +20,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from functools import partial
 from typing import Any
 
@@ -28,7 +27,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ayar.errors import SpaceError
+from ayar.errors import SpaceError, did_you_mean
 from ayar.nets.elementwise import elementwise
 from ayar.nets.measured import Call
 
@@ -367,9 +366,7 @@ def known(what: str, name: Any, names: Iterable[str]) -> str:
     names = list(names)
     if name in names:
         return str(name)
-    close = get_close_matches(str(name), names, n=1)
-    guess = f" Did you mean {close[0]!r}?" if close else ""
-    raise SpaceError(f"Unknown {what} {name!r}. Known: {', '.join(names)}.{guess}")
+    raise SpaceError(f"Unknown {what} {name!r}. Known: {', '.join(names)}.{did_you_mean(str(name), names)}")
 
 
 def _coefficients(rule: Rule, config: Mapping[str, Any]) -> Coefficients:

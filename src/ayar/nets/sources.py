@@ -8,15 +8,14 @@ from __future__ import annotations
 import csv
 import math
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from ayar.errors import DataError
+from ayar.errors import DataError, did_you_mean
 from ayar.nets.mapped import Member, is_large
 
 BUILT_IN = {
@@ -87,7 +86,7 @@ def read(source: str | Path, target: str | None, group: str | None = None, time:
     path = Path(source)
     suffix = path.suffix.lower()
     if suffix not in (".npz", ".csv"):
-        guess = closest(str(source), BUILT_IN)
+        guess = did_you_mean(str(source), BUILT_IN)
         raise DataError(
             f"{source} is neither a built-in task nor a file ending in .npz or .csv. "
             f"Built-in tasks: {', '.join(BUILT_IN)}.{guess}"
@@ -99,12 +98,6 @@ def read(source: str | Path, target: str | None, group: str | None = None, time:
     if target is None:
         raise DataError(f"{path.name} needs the name of the column to predict: give target= (--target).")
     return _read_csv(path, target, {"group": group, "time": time})
-
-
-def closest(name: str, known: Sequence[str] | Mapping[str, object]) -> str:
-    """`` Did you mean 'x'?`` for the most similar known name; empty where none is similar."""
-    close = get_close_matches(name, list(known), n=1)
-    return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def _read_built_in(name: str) -> Source:
@@ -141,7 +134,7 @@ def _read_npz(path: Path) -> Source:
     for name in ("X", "y"):
         if name not in held:
             holds = ", ".join(held) or "nothing"
-            raise DataError(f"{path.name} has no array {name}. It holds: {holds}.{closest(name, held)}")
+            raise DataError(f"{path.name} has no array {name}. It holds: {holds}.{did_you_mean(name, held)}")
     assert inputs is not None
     X, y = inputs, _as_column(arrays["y"], path)
     if len(X) != len(y):
@@ -202,7 +195,9 @@ def _read_csv(path: Path, target: str, beside: Mapping[str, str | None]) -> Sour
     named = {role: name for role, name in beside.items() if name is not None}
     for name in (target, *named.values()):
         if name not in header:
-            raise DataError(f"{path.name} has no column {name!r}. Columns: {', '.join(header)}.{closest(name, header)}")
+            raise DataError(
+                f"{path.name} has no column {name!r}. Columns: {', '.join(header)}.{did_you_mean(name, header)}"
+            )
     if len({target, *named.values()}) < 1 + len(named):
         raise DataError(f"One column of {path.name} can't be both target and {' or '.join(named)}: name another.")
     cells = columns.pop(target)

@@ -1,10 +1,9 @@
 """Searching: what to train next, as a pure function of the problem, the history and the seed."""
 
 from collections.abc import Mapping
-from difflib import get_close_matches
 from types import MappingProxyType
 
-from ayar.errors import SpaceError
+from ayar.errors import SpaceError, did_you_mean
 from ayar.search.auto import Auto
 from ayar.search.base import SEARCH_DATA, Problem, Proposal, Recommender, Searcher
 from ayar.search.bayesian import Bayesian
@@ -45,9 +44,8 @@ def searcher_named(name: str) -> Searcher:
         SpaceError: There is none.
     """
     if name not in SEARCHERS:
-        near = get_close_matches(name, SEARCHERS, n=1)
-        hint = f" Did you mean {near[0]!r}?" if near else ""
-        raise SpaceError(f"There is no searcher {name!r}. Choose one of: {', '.join(SEARCHERS)}.{hint}")
+        names = ", ".join(SEARCHERS)
+        raise SpaceError(f"There is no searcher {name!r}. Choose one of: {names}.{did_you_mean(name, SEARCHERS)}")
     return SEARCHERS[name]()
 
 

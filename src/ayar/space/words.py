@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from ayar.errors import SpaceError
+from ayar.errors import SpaceError, did_you_mean
 from ayar.space.hyperparameters import Axis, Choice, Entry, Fixed, Float, Hyperparameter, Int, PerLayer, same
 
 _GUESS = ("guess", "confidence")
@@ -102,5 +101,4 @@ def speaking_of(name: str) -> Iterator[None]:
 def closest(name: str, known: Iterable[str]) -> str:
     """A sentence that helps with a misspelt name."""
     known = list(known)
-    matches = difflib.get_close_matches(str(name), known, n=1)
-    return f" Did you mean {matches[0]!r}?" if matches else f" It has: {', '.join(known)}."
+    return did_you_mean(str(name), known) or f" It has: {', '.join(known)}."
