@@ -32,7 +32,7 @@ def falls_short(r: Reading) -> Verdict | None:
     )
 
 
-def shorter_steps(r: Reading) -> Verdict | None:
+def steps_too_short(r: Reading) -> Verdict | None:
     """Another run ended lower, and changed its weights much more in each update.
 
     Where it ended a little lower only, its steps have to be that much longer, and this run's fall smooth.
@@ -52,7 +52,7 @@ def shorter_steps(r: Reading) -> Verdict | None:
     )
 
 
-def longer_steps(r: Reading) -> Verdict | None:
+def steps_too_long(r: Reading) -> Verdict | None:
     """The loss swings, and another run that changed its weights less ended lower, on validation rows at least."""
     s, t = r.signals, r.thresholds
     if s.span <= 2 * t.level or s.drawdown <= t.rise / 2 or max(deficit(r), r.behind - t.far) <= t.deficit:

@@ -60,8 +60,8 @@ RULES: tuple[Rule, ...] = (
     falling.underfitting,
     falling.noisy_late,
     beside.falls_short,
-    beside.shorter_steps,
-    beside.longer_steps,
+    beside.steps_too_short,
+    beside.steps_too_long,
 )
 """The rules for faults, in order of precedence: the first that speaks gives the headline."""
 
