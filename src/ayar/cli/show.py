@@ -39,9 +39,11 @@ def best(args: argparse.Namespace) -> None:
         opened.study.recommend()  # says what is missing
     searched = replace(story, trials=tuple(t for t in story.trials if t.purpose in SEARCH_DATA))
     if args.json:
-        rows = {row["trial"]: row for row in trial_rows(searched)} if count else {}
-        listed = {"trials": [rows[trial.id] for trial in searched.best_first[:count]]} if count else {}
-        say_json({**(winner_row(story) or {}), **listed})
+        found = winner_row(story)
+        if count:
+            rows = {row["trial"]: row for row in trial_rows(searched)}
+            found = {**(found or {}), "trials": [rows[trial.id] for trial in searched.best_first[:count]]}
+        say_json(found)
         return
     say(terminal.winner_summary(story, colour=coloured()))
     if count:
