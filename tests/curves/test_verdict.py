@@ -1,10 +1,11 @@
 """Verdicts name what a curve shows, point the right way, and abstain rather than guess."""
 
 import math
+import sys
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
@@ -432,6 +433,7 @@ def test_exploding_gradients_are_named_beside_a_loss_that_became_nonfinite():
 
 
 @settings(deadline=None, max_examples=150)
+@example(np.array([0, 0, *[1e292] * 4, -sys.float_info.max, *[1e292] * 6]))  # further apart than any number
 @given(arrays(float, st.integers(0, 60), elements=st.floats(allow_nan=True, allow_infinity=True)))
 def test_every_curve_gets_a_verdict(values):
     found = diagnose(loss_only(values), siblings=[loss_only(values[::-1])])
