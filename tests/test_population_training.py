@@ -87,9 +87,11 @@ def test_offspring_go_on_from_their_parents_state_and_the_winner_is_a_schedule_t
     assert trials[winner.trial].fork_step > 0
     again = [t for t in trials if t.purpose not in SEARCH_DATA and t.parent == winner.trial]
     assert again
-    assert all(t.loss == pytest.approx(trials[winner.trial].loss) for t in again)
+    # The winner's own search training may have been paused before the horizon; those on fresh seeds never are.
+    at_the_horizon = replayed(trials[winner.trial], trials, HORIZON)[HORIZON]
+    assert [(t.stands_at, t.loss) for t in again] == [(HORIZON, pytest.approx(at_the_horizon))] * len(again)
     constant = min(stepped_through(rate) for rate in np.geomspace(1e-3, 1.0, 200))
-    assert trials[winner.trial].loss < constant
+    assert max(t.loss for t in again) < constant
 
 
 def stepped_through(rate):
