@@ -349,6 +349,26 @@ def test_closing_saves_what_is_loaded(opened, move, tmp_path):
     assert (tmp_path / "0" / "step").read_text() == str(measured.step)
 
 
+def test_a_lane_that_cannot_be_saved_at_the_end_keeps_no_other_from_it(opened, move, tmp_path):
+    trainer = opened(Recipe())
+    for trial in range(3):
+        trainer.begin(move(trial, 0, 9, **({"disk": "full"} if trial == 1 else {})))
+    for _ in range(3):  # steps 0, 1 and 2
+        trainer.advance()
+    trainer.close()
+    assert [(tmp_path / str(trial) / "step").exists() for trial in range(3)] == [True, False, True]
+
+
+def test_a_folder_that_cannot_be_made_fails_its_trial_alone(opened, move, curve, tmp_path):
+    """A full disk must not end the worker: who knows how to go on is told that the disk is to blame."""
+    (tmp_path / "1").write_text("a file in the place of the folder")
+    events = drain(opened(Recipe()), move(0, 0, 3), move(1, 1, 3), move(2, 0, 3))
+    [failed] = [event for event in events if isinstance(event, Failed)]
+    assert (failed.trial, failed.error.splitlines()[0].partition(":")[0]) == (1, "FileExistsError")
+    for trial in (0, 2):
+        assert curve(events, trial) == expected(trial, 0, 3)
+
+
 def test_why_there_are_no_lanes_is_said(opened):
     class Broken(Recipe):
         def lanes(self, at_most=None):

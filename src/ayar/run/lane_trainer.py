@@ -6,6 +6,7 @@ import copy
 import dataclasses
 import math
 import time
+import traceback
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -159,10 +160,13 @@ class LaneTrainer:
             lane.pausing = lane.pausing or trial in (None, lane.move.trial)
 
     def close(self) -> None:
-        """Save and free every lane."""
+        """Save and free every lane. Where one cannot be saved, its trial goes on from the checkpoint before."""
         while self._loaded:
             trial, _ = self._loaded.popitem()
-            self._lanes.unload(trial)
+            try:
+                self._lanes.unload(trial)
+            except Exception:  # noqa: BLE001 - whatever ails one lane, the others are to be saved
+                traceback.print_exc()
         self._lanes.close()
         self._alone.close()
 
@@ -176,15 +180,15 @@ class LaneTrainer:
             if move.start_step >= stop:
                 events.append(Finished(move.trial, ended=True))
                 continue
-            folder = prepared(move, self._folder)
-            if is_to_retrace(move, folder):  # its configuration changes on the way, which no lane does
-                self._suspects.append(move)
-                continue
             try:
+                folder = prepared(move, self._folder)
+                if is_to_retrace(move, folder):  # its configuration changes on the way, which no lane does
+                    self._suspects.append(move)
+                    continue
                 self._lanes.load(
                     move.trial, copy.deepcopy(move.config), move.seed, folder, move.start_step, move.stop_step
                 )
-            except Exception as error:  # noqa: BLE001 - building may run the user's code
+            except Exception as error:  # noqa: BLE001 - the disk may be full, and building may run the user's code
                 events.append(failed(move.trial, error, 0.0))
             else:
                 self._loaded[move.trial] = _Lane(move, stop, move.start_step)
