@@ -64,6 +64,13 @@ def test_a_trial_that_began_with_another_ones_state_says_nothing_about_its_own_v
     assert findings(anew + heirs, SPACE, horizon=50) == findings(anew, SPACE, horizon=50)
 
 
+def test_a_trial_outside_the_space_is_left_out():
+    """A person may try values beyond a range, and a space may be narrowed; what lies inside still tells."""
+    inside = trials_of(off_best_rate, 40)
+    beyond = replace(inside[0], id=40, config={**inside[0].config, "learning_rate": 3.0})
+    assert ask([*inside, beyond]) == ask(inside)
+
+
 def test_shares_add_up_to_one_and_fixed_values_have_none():
     found = ask(trials_of(off_best_rate, 60))
 

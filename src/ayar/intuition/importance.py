@@ -12,7 +12,7 @@ from ayar.errors import MissingExtra, NotEnoughEvidence, extra
 from ayar.lineage import begun_anew
 from ayar.records import State, Trial
 from ayar.search.base import SEARCH_DATA
-from ayar.space import PerLayer, Space
+from ayar.space import Space
 
 FEWEST = 10
 """Trials below which nothing is said."""
@@ -58,7 +58,8 @@ def importance(
     variance designs for model output"): how much the prediction changes when that one value is drawn anew.
 
     Args:
-        trials: The trials of one study; running ones are left out, and those that began with another one's state.
+        trials: The trials of one study; running ones are left out, those that began with another one's state, and
+            those that lie outside the space: tried by hand beyond a range, or before it was narrowed.
         space: Their space.
         rng: Where the resamples come from; the same generator gives the same answer.
         resamples: Bootstrap resamples of the trials, one forest each.
@@ -68,7 +69,7 @@ def importance(
             trials it has not seen.
         MissingExtra: scikit-learn is not installed.
     """
-    ended = [trial for trial in begun_anew(trials) if trial.state is not State.RUNNING]
+    ended = [t for t in begun_anew(trials) if t.state is not State.RUNNING and space.contains(t.config)]
     groups = _columns(space)
     if len(ended) < FEWEST or not groups:
         raise NotEnoughEvidence(
@@ -118,15 +119,10 @@ def _columns(space: Space) -> dict[str, list[int]]:
     """The places of each searched hyperparameter in an encoded configuration."""
     columns, start = {}, 0
     for name in space.names:
-        entry = space[name]
-        if isinstance(entry, PerLayer):
-            layers = space[entry.layers]
-            width = layers if isinstance(layers, int) else layers.high
-        else:
-            width = int(hasattr(entry, "to_unit"))  # a fixed value takes no place
-        if width:
-            columns[name] = list(range(start, start + width))
-        start += width
+        end = start + space.width(name)
+        if end > start:  # a fixed value takes no place
+            columns[name] = list(range(start, end))
+        start = end
     return columns
 
 
