@@ -59,3 +59,21 @@ def test_toml_keeps_every_kind_of_value():
 def test_a_table_has_no_toml(store, capsys):
     assert main(["export", "s.db", "trials.toml"]) == 1
     assert "no format ends with '.toml'. Use one of: .csv, .json, .jsonl, .parquet" in capsys.readouterr().err
+
+
+def test_a_place_that_cannot_be_written_is_one_line(store, capsys):
+    assert main(["export", "s.db", "nowhere/s.csv"]) == 1
+    assert capsys.readouterr().err == (
+        "error: The export can't be written to nowhere/s.csv: No such file or directory. Name another place.\n"
+    )
+
+
+def test_a_study_of_several_objectives_comes_back_with_all_of_them_and_its_limits(store):
+    space, goals = Space(x=Float(0.0, 1.0)), {"minimize": ["error"], "maximize": ["speed"]}
+    with Study("two.db", space=space, **goals, constraints=["ms <= 5"]) as study:
+        study.add({"x": 0.5}, [{"step": 1, "error": 0.1, "speed": 2.0, "ms": 3.0}])
+    assert main(["export", "two.db", "two.jsonl", "--what", "study"]) == 0
+    assert main(["import", "two.jsonl", "copy.db"]) == 0
+    with Study("two.db") as study, Study("copy.db") as copy:
+        assert (copy.objectives, copy.constraints) == (study.objectives, study.constraints)
+        assert [trial.id for trial in copy.front()] == [0]

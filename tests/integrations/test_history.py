@@ -329,6 +329,7 @@ def test_a_plain_table_of_wandb_wants_the_space(tmp_path, capsys):
     [
         ("nothing", None, "There is no file or folder"),
         ("notes.txt", b"hello", "shows no tool that wrote it"),
+        ("old.db", b"SQLite format 3\0 and no more", "begins like an SQLite file, but can't be read"),
         ("runs.json", b"[1, 2]", "can't be read as an export of W&B"),
         ("runs.csv", b"config,summary\n__import__('os'),{}\n", "can't be read as an export of W&B"),
     ],

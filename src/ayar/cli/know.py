@@ -72,15 +72,17 @@ def _own(path: Path, args: argparse.Namespace) -> tuple[Study, int]:
         raise LedgerError(
             f"{path} holds no study ({error}). Write one with: ayar export STORE FILE.jsonl --what study"
         ) from error
+    goals = spec.get("objectives") or [[spec["metric"], spec["maximize"]]]
     study = _empty(
         args.store,
         space=Space.from_dict(spec["space"]),
-        minimize=None if spec["maximize"] else spec["metric"],
-        maximize=spec["metric"] if spec["maximize"] else None,
+        minimize=[metric for metric, upward in goals if not upward],
+        maximize=[metric for metric, upward in goals if upward],
         horizon=spec["horizon"],
         searcher=spec["searcher"],
         seed=spec["seed"],
         name=name,
+        constraints=spec.get("constraints"),
     )
     for row in rows:
         study.add(

@@ -6,8 +6,10 @@ import dataclasses
 import json
 import os
 import sys
+from pathlib import Path
 from typing import Any
 
+from ayar.errors import AyarError
 from ayar.reports.tables import json_safe
 
 
@@ -24,6 +26,18 @@ def coloured() -> bool:
 def say_json(value: Any) -> None:
     """Print JSON for a program; what isn't finite becomes null, records become objects."""
     sys.stdout.write(json.dumps(json_safe(_plain(value)), indent=2) + "\n")
+
+
+def write(path: str, content: bytes, what: str) -> None:
+    """Write a file; the message calls it ``what``.
+
+    Raises:
+        AyarError: It can't be written.
+    """
+    try:
+        Path(path).write_bytes(content)
+    except OSError as error:
+        raise AyarError(f"{what} can't be written to {path}: {error.strerror}. Name another place.") from error
 
 
 def _plain(value: Any) -> Any:

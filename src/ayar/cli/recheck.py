@@ -13,7 +13,7 @@ from typing import Any
 
 from ayar.cli.due import found_reasons
 from ayar.cli.options import processors
-from ayar.cli.output import say, say_json
+from ayar.cli.output import say, say_json, write
 from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.errors import AyarError, BudgetError, ObjectiveError, SpaceError
 from ayar.recheck.confirm import ERROR, Decision, Estimate
@@ -103,7 +103,7 @@ def recheck(args: argparse.Namespace) -> int:
     if args.report is not None:
         story = study.story(facts=opened.facts)
         next_at = datetime.now(UTC) + timedelta(days=args.every)
-        Path(args.report).write_text(render(found, story, events, next_at), encoding="utf-8")
+        write(args.report, render(found, story, events, next_at).encode(), "The report")
     if args.json:
         say_json({**found.to_dict(), "due": reasons, "adopted": taken, "exit": EXIT[found.verdict]})
     else:

@@ -11,11 +11,11 @@ from typing import Any
 
 from ayar.cli import words
 from ayar.cli.formats import FORMATS, TABLES
-from ayar.cli.output import coloured, say, say_json
+from ayar.cli.output import coloured, say, say_json, write
 from ayar.cli.sources import Opened, remember, reopen
 from ayar.curves.advice import advise
 from ayar.curves.tested import Outcome
-from ayar.errors import AyarError, LedgerError, NotInLedger, ObjectiveError
+from ayar.errors import LedgerError, NotInLedger, ObjectiveError
 from ayar.records import Trial
 from ayar.reports import terminal
 from ayar.reports.page import render
@@ -170,10 +170,7 @@ def report(args: argparse.Namespace) -> None:
 
 def write_page(story: Story, path: str) -> None:
     """Write a story as an HTML page."""
-    try:
-        Path(path).write_text(render(story), encoding="utf-8")
-    except OSError as error:
-        raise AyarError(f"The report can't be written to {path}: {error.strerror}. Name another place.") from error
+    write(path, render(story).encode(), "The report")
 
 
 def serve(args: argparse.Namespace) -> None:
@@ -226,7 +223,7 @@ def export(args: argparse.Namespace) -> None:
     if args.path is None:
         say(content.decode())
     else:
-        Path(args.path).write_bytes(content)
+        write(args.path, content, "The export")
         say(f"wrote {args.path}")
 
 

@@ -48,8 +48,13 @@ def kind_of(path: Path) -> str:
 
 
 def _kind_of_sqlite(path: Path) -> str:
-    with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
-        tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
+    except sqlite3.Error as error:
+        raise LedgerError(
+            f"{path} begins like an SQLite file, but can't be read: {error}. Go back to a copy."
+        ) from error
     if "trial_params" in tables:
         return "optuna"
     if {"experiments", "runs", "metrics"} <= tables:
