@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 
 from ayar.errors import BudgetError
 from ayar.folds import METHODS
-from ayar.run.workers import PLACES, Workers
+from ayar.run.workers import PLACES, Workers, processors
 from ayar.search import SEARCHERS
 from ayar.search.advised import Doctor
 
@@ -136,8 +135,3 @@ def lanes(text: str) -> str | int:
 def share(text: str) -> str | float:
     """``auto`` or a number, as ``Study.tune`` takes it for ``confirm``."""
     return text if text == "auto" else float(text)
-
-
-def processors() -> int:
-    """Processors this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

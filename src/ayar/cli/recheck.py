@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from ayar.cli.due import found_reasons
-from ayar.cli.options import processors
 from ayar.cli.output import say, say_json, write
 from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.errors import AyarError, BudgetError, ObjectiveError, SpaceError
@@ -24,6 +23,7 @@ from ayar.recheck.plan import Terms
 from ayar.records import Configuration
 from ayar.reports import words
 from ayar.reports.recheck_page import render
+from ayar.run.workers import processors
 from ayar.study import Study
 
 EXIT = {

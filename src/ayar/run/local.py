@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 import inspect
-import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, field, fields
 from multiprocessing import connection
 from pathlib import Path
 from typing import Self
@@ -23,7 +22,7 @@ from ayar.run.objective import as_training
 from ayar.run.pool import WorkerPool
 from ayar.run.process import Seat, WorkerProcess
 from ayar.run.worker import Setup
-from ayar.run.workers import Workers
+from ayar.run.workers import Workers, processors
 
 
 def open_pool(
@@ -89,7 +88,8 @@ class LocalSite:
     def start(self, number: int, lanes: int | None) -> WorkerProcess:
         """A fresh worker process."""
         seat = seat_of(self._workers, number, in_lanes=lanes != 0)
-        waiting = (p for p in self._workers.ahead if not p.begun and p.seat == seat and p.alive)
+        ahead = self._workers.ahead if isinstance(self._workers, StartedWorkers) else ()
+        waiting = (process for process in ahead if not process.begun and process.seat == seat and process.alive)
         process = next(waiting, None) or WorkerProcess(seat, self._here / f"output-{number}")
         process.begin(self._setup(lanes))
         return process
@@ -103,25 +103,39 @@ class LocalSite:
         self._temporary.cleanup()
 
 
+@dataclass(frozen=True, slots=True)
+class StartedWorkers(Workers):
+    """Workers some of which run already, waiting for the pool that will tell them what to train.
+
+    They are no description that could be kept: their processes live inside ``started_ahead`` alone.
+
+    Attributes:
+        ahead: The processes.
+    """
+
+    ahead: tuple[WorkerProcess, ...] = field(default=(), repr=False, compare=False)
+
+
 @contextmanager
-def started_ahead(workers: Workers, ahead: Sequence[str], *, in_lanes: bool) -> Iterator[Workers]:
+def started_ahead(workers: Workers, ahead: Sequence[str], *, in_lanes: bool) -> Iterator[StartedWorkers]:
     """Inside, these workers with processes that import the modules ``ahead`` while this one still prepares its data.
 
     One processor is left to this process. Without modules there is nothing to do ahead.
     """
-    count = min(workers.count, max(1, _processors() - 1)) if ahead and workers.on == "local" else 0
+    count = min(workers.count, max(1, processors() - 1)) if ahead and workers.on == "local" else 0
     with tempfile.TemporaryDirectory(prefix="ayar-", ignore_cleanup_errors=True) as name, ExitStack() as stack:
         processes = []
         for number in range(count):
             seat = seat_of(workers, number, in_lanes=in_lanes)
             processes.append(WorkerProcess(seat, Path(name) / f"output-{number}", ahead))
             stack.callback(processes[-1].kill)
-        yield replace(workers, ahead=processes)
+        described = {each.name: getattr(workers, each.name) for each in fields(Workers)}
+        yield StartedWorkers(**described, ahead=tuple(processes))
 
 
 def seat_of(workers: Workers, number: int, *, in_lanes: bool) -> Seat:
     """What the worker of this number has."""
-    return Seat(workers.threads_of_each(_processors()), Path.cwd(), in_lanes, workers.gpus_of(number))
+    return Seat(workers.threads_of_each(processors()), Path.cwd(), in_lanes, workers.gpus_of(number))
 
 
 class InProcessPool:
@@ -209,12 +223,6 @@ class InProcessPool:
 
     def __exit__(self, *exception: object) -> None:
         self.close()
-
-
-def _processors() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _pickled(objective: object) -> bytes:

@@ -8,12 +8,8 @@ import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
 
 from ayar.errors import BudgetError
-
-if TYPE_CHECKING:
-    from ayar.run.process import WorkerProcess
 
 PLACES = ("local", "ray")
 """Where workers can be: processes on this machine, or actors on a Ray cluster."""
@@ -44,7 +40,6 @@ class Workers:
         trial_timeout_s: Seconds that a trial may train in all, steps of the past included.
         on: Where they are: ``"local"`` or ``"ray"``.
         resources: On Ray, what else each asks for, as the cluster's nodes name it: ``{"fast_disk": 1}``.
-        ahead: Processes that were started before there was anything to train; see ``ayar.run.local.started_ahead``.
 
     >>> [Workers(4, gpus=("0", "1")).gpus_of(number) for number in range(4)]
     ['0', '1', '0', '1']
@@ -61,7 +56,6 @@ class Workers:
     trial_timeout_s: float | None = None
     on: str = "local"
     resources: Mapping[str, float] = field(default_factory=dict)
-    ahead: Sequence[WorkerProcess] = field(default=(), repr=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.count < 0:
@@ -124,6 +118,11 @@ class Workers:
     def _each(share: float) -> int:
         """How many workers with a part of a GPU fit on one."""
         return math.floor(1 / share + 1e-9)
+
+
+def processors() -> int:
+    """How many processors this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def visible_gpus(environment: Mapping[str, str]) -> tuple[str, ...]:
