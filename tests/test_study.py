@@ -165,6 +165,57 @@ def test_a_known_study_refuses_to_become_another(tmp_path, change):
         Study(tmp_path / "a.db", **{**given, **change})
 
 
+def test_a_metric_that_was_mistyped_is_corrected_by_the_next_call_as_long_as_nothing_was_measured(tmp_path):
+    """The first command of a new user has a typo; the second one must not be refused over it."""
+    mistyped = Study(tmp_path / "a.db", space=SPACE, minimize="eror")
+    with mistyped, pytest.raises(ObjectiveError, match="did you mean 'error'"):
+        mistyped.tune(train, trials=4, workers=2, progress=False)
+    with Study(tmp_path / "a.db", space=SPACE, minimize="error") as study:
+        study.tune(train, trials=4, workers=2, confirm=0, progress=False)
+        assert {t.state for t in study.trials()} <= {State.PAUSED, State.COMPLETED}
+    with Study(tmp_path / "a.db") as study:
+        assert (study.metric, len(study.trials())) == ("error", 4)
+    with pytest.raises(SpaceError, match="was made with metric=error"):
+        Study(tmp_path / "a.db", space=SPACE, minimize="eror")
+
+
+@pytest.mark.parametrize("trials", [3, 9])
+def test_where_every_training_failed_all_are_tried_again_once_the_training_is_mended(tmp_path, trials):
+    """A bug in the training says nothing about configurations, and must not use up the study's trials."""
+
+    def broken(config, seed):
+        yield {"error": config["z"]}
+
+    with Study(tmp_path / "a.db", space=SPACE, minimize="error") as study:
+        for _ in range(2):
+            with pytest.raises(ObjectiveError, match=r"trainings failed; the last one so: KeyError: 'z'"):
+                study.tune(broken, trials=trials, workers=0, progress=False)
+        with pytest.raises(NotInLedger, match=r"failed, the last one so: KeyError: 'z'"):
+            study.recommend()
+    with Study(tmp_path / "a.db") as study:
+        assert study.tune(train, trials=trials, workers=0, progress=False) is not None
+        searched = [t for t in study.trials() if t.purpose is Purpose.SEARCH]
+        assert len(searched) == trials
+        assert all(t.error is None for t in searched)
+
+
+def test_a_failure_says_which_name_of_the_configuration_may_be_meant_and_in_which_file(tmp_path):
+    script = tmp_path / "mine.py"
+    script.write_text(
+        textwrap.dedent("""
+        import ayar
+        def train(config, seed):
+            yield {"error": config["learning_rat"]}
+        if __name__ == "__main__":
+            study = ayar.Study(space=ayar.Space(learning_rate=ayar.Float(0.0, 1.0), iterations=2), minimize="error")
+            study.tune(train, trials=2, workers=1, progress=False)
+        """)
+    )
+    said = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False).stderr
+    assert "KeyError: 'learning_rat'. Did you mean 'learning_rate'?" in said
+    assert f'File "{script}", line 4, in train' in said
+
+
 def test_several_studies_share_a_ledger(tmp_path):
     Study(tmp_path / "a.db", space=SPACE, minimize="error", name="one").close()
     with Study(tmp_path / "a.db", space=SPACE, minimize="loss", name="two") as study:

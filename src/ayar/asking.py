@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from ayar.curves.stopping import diverges
 from ayar.logbook import Logbook
-from ayar.records import Move, Trial, config_key
+from ayar.records import Move, State, Trial, config_key
 from ayar.run.events import Finished
 from ayar.search.base import Problem, Proposal, Searcher
 from ayar.seeds import Purpose, trial_seed
@@ -57,3 +57,24 @@ def _claimed(
             moves.append(book.start(proposal.config, seed, Purpose.SEARCH, proposal.stop_step, proposal.parent))
             index += 1
     return moves
+
+
+def hopeless(book: Logbook) -> list[int]:
+    """The failed trials of a study all of whose trainings failed; none as soon as one measured more, or goes on."""
+    failed = [trial.id for trial in book.trials if trial.state is State.FAILED]
+    begun = sum(trial.state is not State.PAUSED or len(trial.curve) > 0 for trial in book.trials)
+    return failed if len(failed) == begun else []
+
+
+def once_more(book: Logbook, numbers: list[int]) -> list[Move]:
+    """A move that gives the first of some failed search trials another chance; takes it from ``numbers``.
+
+    Where everything failed it was the training that was broken, not the configurations, and it may have been mended.
+    """
+    while numbers:
+        with book.claiming():
+            trial = book.trial(numbers.pop(0))
+            may = trial.purpose is Purpose.SEARCH and not trial.diverged and trial.curve.last_step < trial.target_step
+            if trial.state is State.FAILED and may:
+                return [book.go_on(trial.id, trial.target_step)]
+    return []

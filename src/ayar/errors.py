@@ -95,6 +95,21 @@ def extra(name: str) -> Iterator[None]:
         raise MissingExtra(f"{package} is not installed. Install it with: pip install 'ayar[{name}]'") from error
 
 
+def reason(message: str) -> str:
+    r"""What a failed training's message comes to, in one line.
+
+    It begins with the error where a traceback follows; of a command's output the last line tells most.
+
+    >>> reason("KeyError: 'lr'\n  File "train.py", line 3, in train\n    config['lr']")
+    "KeyError: 'lr'"
+    >>> reason("The command ended with exit status 1 after 0 measurements: python a.py\nIts last output:\nno GPU")
+    'no GPU'
+    """
+    lines = message.strip().splitlines() or [""]
+    is_traced = any(line.lstrip().startswith("File ") for line in lines[1:]) and not lines[0].startswith("Traceback")
+    return lines[0 if is_traced else -1].strip()
+
+
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """The end of a message about an unknown name: the known one most like it; empty where none is like it.
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from ayar.errors import LedgerError, SpaceError
 from ayar.ledger.store import Ledger, Note
+from ayar.records import State
 from ayar.search import searcher_named
 
 SOURCE = "source"
@@ -14,6 +15,11 @@ SOURCE = "source"
 
 SPACE_CHANGED = "space changed"
 """The kind of the notes that changes of a study's space are."""
+
+CORRECTED = "corrected"
+"""The kind of the notes that say anew what a study is judged by, where all that it has are failures."""
+
+_JUDGED_BY = ("metric", "maximize", "objectives", "constraints")
 
 
 def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
@@ -23,8 +29,15 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
     known = [row.name for row in ledger.studies()]
     if known and (name is None or name in known):
         row = ledger.find_study(name)
-        changes = ledger.notes(row.id, SPACE_CHANGED)
-        spec = {**row.spec, "space": changes[-1].body["space"]} if changes else row.spec
+        changes, corrections = ledger.notes(row.id, SPACE_CHANGED), ledger.notes(row.id, CORRECTED)
+        spec = {**row.spec, **(corrections[-1].body if corrections else {})}
+        if changes:
+            spec["space"] = changes[-1].body["space"]
+        judged = {key: given[key] for key in _JUDGED_BY}
+        is_other = given["metric"] is not None and judged != {key: spec.get(key) for key in judged}
+        if is_other and _only_failed(ledger, row.id):  # over a name that was mistyped, say
+            ledger.add_note(row.id, CORRECTED, judged)
+            spec = {**spec, **judged}
         for key, value in given.items():
             if value is not None and value != spec.get(key):
                 way = (
@@ -34,9 +47,11 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
                 )
                 raise SpaceError(
                     f"Study {row.name!r} in {ledger.where} was made with {key}={_short(spec.get(key))}, now "
-                    f"{key}={_short(value)} is given. To go on, {way}; or give a new name= or store."
+                    f"{key}={_short(value)} is given. To go on, {way}; or give a new name= or store (--study, --store)."
                 )
         return row.id, row.name, spec
+    if known and given["space"] is given["metric"] is None:
+        ledger.find_study(name)  # says which there are
     if given["space"] is None or given["metric"] is None:
         held = f"holds {', '.join(known)}" if known else "is new"
         raise SpaceError(
@@ -58,6 +73,13 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
         if not any(row.name == (name or "main") for row in ledger.studies()):
             raise
     return find_or_create(ledger, name, given)
+
+
+def _only_failed(ledger: Ledger, study: int) -> bool:
+    """Whether trials failed, none is trained now, and nothing was measured: nothing depends on the metric yet."""
+    trials = ledger.trials(study)
+    states = {trial.state for trial in trials}
+    return State.FAILED in states <= {State.FAILED, State.PAUSED} and not any(len(trial.curve) for trial in trials)
 
 
 def was_of(changes: Sequence[Note]) -> dict[str, Any]:

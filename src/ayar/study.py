@@ -16,7 +16,7 @@ from ayar.asking import ask
 from ayar.budget import Budget
 from ayar.curves.advice import advise
 from ayar.curves.tested import Outcome
-from ayar.errors import NotInLedger, SpaceError
+from ayar.errors import NotInLedger, SpaceError, reason
 from ayar.goals import constraints_of, front, objectives_of
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
@@ -295,7 +295,10 @@ class Study:
         order = ranked(known)
         if not order:
             limits = f" that keeps {' and '.join(map(str, self.constraints))}" if self.constraints else ""
-            raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric}{limits} yet. Tune first.")
+            failed = [trial.error for trial in self.trials() if trial.error is not None]
+            why = f"{len(failed)} of its {len(self.trials())} trials failed, the last one so: " if failed else ""
+            way = f"{why}{reason(failed[-1])}" if failed else "Tune first."
+            raise NotInLedger(f"Study {self.name!r} holds no finite {self.metric}{limits} yet. {way}")
         expected = expected_best(self._searcher, self._problem(), self._book.history)
         return expected or steadiest(known) or order[0]
 

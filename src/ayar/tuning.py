@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
-from ayar.asking import ask
+from ayar.asking import ask, hopeless, once_more
 from ayar.budget import Budget, plan_of
 from ayar.checkpoints import that_fit
 from ayar.confirmation import (
@@ -93,7 +93,8 @@ class Tuning:
         """
         book = self.book
         begun, paid_s = time.monotonic(), self._paid_s(workers)
-        ends_at = begun + budget.search_s - paid_s - math.fsum(self._unpaid_s)
+        broken = hopeless(book)  # what a broken training took is no search
+        ends_at = begun + budget.search_s - (0.0 if broken else paid_s) - math.fsum(self._unpaid_s)
         left_over = [m for m in book.outstanding() if m.purpose is Purpose.SEARCH and m.trial not in book.elsewhere]
 
         def used() -> float:
@@ -111,7 +112,7 @@ class Tuning:
                 if not (self.stops and diverges(book.whole_curve(move.trial), self.problem.horizon)):
                     return [move]
                 book.record(Finished(move.trial, ended=True))  # it was about to be stopped
-            moves = self._taken_over(n) or self._asked(n, workers)
+            moves = once_more(book, broken) or self._taken_over(n) or self._asked(n, workers)
             return moves or (self._spare(n) if budget.confirm else [])
 
         def waits() -> bool:
@@ -121,6 +122,9 @@ class Tuning:
             next_moves, phase="search", shown=shown, over=lambda: used() >= 1, waits=waits, over_elsewhere=settled
         )
         self._unpaid_s.append(time.monotonic() - begun - (self._paid_s(workers) - paid_s))
+        if (failed := hopeless(book)) and not self.interrupt.asked:
+            last = book.trial(failed[-1])
+            raise ObjectiveError(f"All {len(failed)} trainings failed; the last one so: {last.error}")
 
     def _asked(self, n: int, workers: int) -> list[Move]:
         """Up to ``n`` moves that the searcher wants; in lanes, which train quickly, none too short to think about."""
@@ -391,6 +395,8 @@ class Tuning:
         trials = self.book.trials
         all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve.trained for t in trials)
         if failure.contract or all_failed:
+            for number in self.active:  # nobody trains them any more
+                self.book.record(Finished(number, ended=False))
             lead = "" if failure.contract else f"All of the first {len(trials)} trainings failed; the last one so: "
             raise ObjectiveError(f"{lead}{failure.error}")
 

@@ -55,6 +55,18 @@ def test_a_mistake_ends_in_one_line_that_names_it(folder, capsys, arguments, mes
     assert error.count("\n") == 1
 
 
+def test_a_ledger_takes_no_scores_of_another_training(folder, capsys):
+    assert tune(sys.executable, "train.py", "{x}") == 0
+    assert tune(sys.executable, "train.py", "{x}", "--deep") == 1
+    assert "train.db was tuned with" in capsys.readouterr().err
+
+
+def test_a_command_that_never_ran_may_be_mended(folder, capsys):
+    assert tune(sys.executable, "-m", "nothing", "train.py", "{x}") == 1
+    assert "No module named nothing" in capsys.readouterr().err
+    assert tune(sys.executable, "train.py", "{x}") == 0
+
+
 def test_only_tune_takes_a_command(folder, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["best", "train.db", "--", "python"])

@@ -40,8 +40,8 @@ def chance(config, rng):
     return rng.random()
 
 
-def found(trials, **more):
-    return {finding.name: finding for finding in findings(trials, SPACE, horizon=20, **more)}
+def found(trials, space=SPACE, **more):
+    return {finding.name: finding for finding in findings(trials, space, horizon=20, **more)}
 
 
 def test_a_study_that_shows_nothing_is_told_of_an_edge_in_one_of_twenty_at_most():
@@ -118,6 +118,16 @@ def test_failing_trials_are_counted_with_their_most_frequent_reason():
         "3 of 33 trials failed, 3 of them with: MemoryError: out of memory"
     )
     assert "failing trials" not in found(trials + failed[:1])
+
+
+def test_the_reason_of_a_failure_is_its_error_not_the_end_of_its_traceback():
+    error = "KeyError: 'momentum'\n  File \"train.py\", line 3, in train\n    config['momentum']\n    ~~~~~~^^^^^^"
+    space = Space(optimizer=Choice("sgd", "adam"), momentum=Float(0.0, 0.99, when={"optimizer": "sgd"}))
+    failed = [Trial(i, {"optimizer": "adam"}, i, error=error, ended=True) for i in range(3)]
+    assert found(failed, space=space)["failing trials"].sentence == (
+        "3 of 3 trials failed, 3 of them with: KeyError: 'momentum'. Where momentum is inactive, configurations "
+        "lack it: read it with config.get('momentum')."
+    )
 
 
 def test_a_best_trial_that_stands_alone_is_told():

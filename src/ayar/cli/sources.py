@@ -54,6 +54,12 @@ class Source:
                 f"{self.word} is a Python file. Name the function in it that trains, say {self.word}:train. To run the "
                 f"file as a program, give it after --: -- python {self.word}"
             )
+        columns = {"target": self.target, "group": self.group, "time": self.time}
+        given = next((name for name, column in columns.items() if column is not None), None)
+        if given and self.word and Path(self.word).suffix.lower() != ".csv" and not self.is_own:
+            raise DataError(
+                f"--{given} {columns[given]} names a column of a .csv, and {self.word} is none: leave it out."
+            )
         if self.precision is not None and self.is_own:
             raise ObjectiveError(
                 f"--precision {self.precision} is for nets that Ayar builds, and {self} trains by itself. "
@@ -170,9 +176,14 @@ def remember(study: Study, source: Source) -> Opened:
     """Write down what the study trains, once; refuse to mix readings from other data into it."""
     facts = source.facts()
     known = study.notes(NOTE)
-    if not known:
+    if not known or (_parting(known[-1].body, source) and not any(len(t.curve) for t in study.trials())):
         study.note(NOTE, {**asdict(source), "facts": facts})
         return Opened(study, source, facts)
+    if other := _parting(known[-1].body, source):
+        raise DataError(
+            f"{study.where} was tuned with {other}, not with {source}. "
+            "Scores of different trainings can't be compared: use a new --store, or another --study in this one."
+        )
     before = known[-1].body["facts"]
     if before.get("split hash") != facts.get("split hash"):
         raise DataError(
@@ -191,6 +202,15 @@ def remember(study: Study, source: Source) -> Opened:
             f"Curves of both can't be compared: give --precision {precisions[0]}, or use a new --store."
         )
     return Opened(study, source, facts)
+
+
+def _parting(known: Mapping[str, Any], source: Source) -> str:
+    """The training of yours that a study was made with, where it is another one; wherever its file lies now."""
+    before = Source(known["word"], command=tuple(known.get("command", ())))
+    if not (before.is_own or source.is_own):
+        return ""
+    same = before.command == source.command and Path(before.word).name == Path(source.word).name
+    return "" if same else str(before)
 
 
 def reopen(store: str, name: str | None = None, *, skim: int | None = None) -> Opened:

@@ -14,6 +14,7 @@ from ayar.cli.show import full_story, write_page
 from ayar.cli.sources import Opened, Source, remember, reopen
 from ayar.curves.advice import Attempt, try_next
 from ayar.errors import ObjectiveError, SpaceError
+from ayar.ledger.store import Ledger
 from ayar.records import Score, ScoreKind, Trial
 from ayar.reports import terminal
 from ayar.reports.tables import winner_row
@@ -103,6 +104,8 @@ def _open_new(given: Source, args: argparse.Namespace) -> Opened:
     if args.maximize is None and args.minimize is None and given.is_own:
         raise SpaceError(f"Say which metric of {given} counts: --minimize METRIC or --maximize METRIC.")
     store, space = args.store or f"{given.stem}.db", given.space(args.space)
+    for other in args.learn_from or ():
+        Ledger.open(other, create=False).close()  # before anything is written
     if args.change_space and Path(store).exists():
         with Study(store, name=args.study) as known:
             known.change_space(space, dict(_value(text) for text in args.was or ()))

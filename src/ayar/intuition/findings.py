@@ -15,6 +15,7 @@ import numpy as np
 
 from ayar.curves.advice import ROLES
 from ayar.curves.signals import trailing_median
+from ayar.errors import reason
 from ayar.intuition.effects import explained_share
 from ayar.lineage import begun_anew
 from ayar.records import Configuration, Evidence, State, Trial, Verdict
@@ -137,9 +138,12 @@ def _failures(known: _Known) -> list[Finding]:
     share = len(failed) / max(len(known.everyone), 1)
     if len(failed) < 2 or share < 0.05:
         return []
-    reasons = Counter(((t.error or "").strip().splitlines() or ["no message"])[-1] for t in failed)
-    reason, times = reasons.most_common(1)[0]
-    sentence = f"{len(failed)} of {len(known.everyone)} trials failed, {times} of them with: {reason}"
+    reasons = Counter(reason(t.error or "") or "no message" for t in failed)
+    most, times = reasons.most_common(1)[0]
+    sentence = f"{len(failed)} of {len(known.everyone)} trials failed, {times} of them with: {most}"
+    absent = next((n for n in known.space.names if most == f"KeyError: {n!r}" and known.space[n].when), None)
+    if absent is not None:
+        sentence += f". Where {absent} is inactive, configurations lack it: read it with config.get({absent!r})."
     return [Finding("failing trials", sentence, (Evidence("failed_share", share, 0.05),))]
 
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ayar.errors import reason
 from ayar.records import Advice, Gain, Score, ScoreKind, State, Tie, Trial, Winner
 from ayar.reports import tables, words
 from ayar.reports.tables import Story
@@ -172,8 +173,7 @@ def without_winner(story: Story) -> tuple[str, str]:
 def verdict(story: Story, trial: Trial) -> str:
     """What is said about a trial in a few words: its error, its verdicts, or nothing."""
     if trial.error is not None:
-        lines = trial.error.strip().splitlines()
-        return f"failed: {lines[-1]}" if lines else "failed"
+        return f"failed: {reason(trial.error)}".rstrip(": ")
     return ", ".join(each.name for each in story.verdicts.get(trial.id, ())) or story.headline(trial)
 
 

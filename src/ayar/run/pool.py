@@ -8,6 +8,7 @@ to any idle worker, which starts it anew from where it was.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
@@ -327,7 +328,7 @@ class WorkerPool(Generic[L]):
             case Finished(trial=trial, ended=False) if limit_s is not None and self._spent_s[trial] > limit_s:
                 return Failed(trial, f"{self._too_long(self._spent_s[trial])}, so the trial was ended", 0.0)
             case Failed(error=error):
-                return replace(event, error=error + worker.link.output_tail())
+                return replace(event, error=_located(error) + worker.link.output_tail())
         return event
 
     def _overtime(self, worker: Worker[L]) -> str:
@@ -394,6 +395,12 @@ class WorkerPool(Generic[L]):
         """Start a new worker in place of another, with ``lanes`` at most."""
         self._workers[number].link.kill()
         self._workers[number] = Worker(self._site.start(number, lanes))
+
+
+def _located(error: str) -> str:
+    """A traceback with the script's name: cloudpickle leaves it out of functions that go to a worker by value."""
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    return error if script is None else error.replace('File "<dynamic-code>"', f'File "{script}"')
 
 
 def _events(messages: Iterator[object]) -> list[Event]:

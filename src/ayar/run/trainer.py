@@ -14,8 +14,8 @@ from types import TracebackType
 from typing import Protocol
 
 from ayar.checkpoints import sign
-from ayar.errors import ObjectiveError, TrainingFailed
-from ayar.records import Leg, Move, training_key
+from ayar.errors import ObjectiveError, TrainingFailed, did_you_mean
+from ayar.records import Configuration, Leg, Move, training_key
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.folders import own_folder, prepared
 from ayar.run.handover import holds_state, is_to_retrace
@@ -160,7 +160,7 @@ class AloneTrainer:
             else:
                 _close(steps)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a training does, the pool goes on
-            yield failed(move.trial, error, time.perf_counter() - asked)
+            yield failed(move.trial, error, time.perf_counter() - asked, move.config)
         else:
             yield Finished(move.trial, ended)
 
@@ -222,10 +222,14 @@ def retraced(training: Training, move: Move, folder: Path, horizon: int) -> Gene
         sign(folder, training_key(leg.config, leg.seed))
 
 
-def failed(trial: int, error: BaseException, waste_s: float) -> Failed:
-    """That a training ended with an error."""
+def failed(trial: int, error: BaseException, waste_s: float, config: Configuration | None = None) -> Failed:
+    """That a training ended with an error; where it asked ``config`` for a name that is not there, for which."""
     full = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
-    return Failed(trial, describe(error), waste_s, contract=isinstance(error, ObjectiveError), full_disk=full)
+    said = describe(error)
+    if isinstance(error, KeyError) and (hint := did_you_mean(str(error.args[0]) if error.args else "", config or ())):
+        first, *rest = said.splitlines()
+        said = "\n".join([f"{first}.{hint}", *rest])
+    return Failed(trial, said, waste_s, contract=isinstance(error, ObjectiveError), full_disk=full)
 
 
 def describe(error: BaseException) -> str:
