@@ -79,7 +79,7 @@ class ProgressDisplay:
     def _picture(self, phase: str, done: float, trials: Sequence[Trial], best: str, lanes: int | None) -> Group:
         elapsed = time.monotonic() - self._began
         left = f"{time_words(elapsed * (1 - done) / done)} left" if done > 0.02 else "starting"
-        left += f", {lanes} lanes" if lanes else ""
+        left += f", {lanes} lane{'' if lanes == 1 else 's'}" if lanes else ""
         row = Table.grid(padding=(0, 1))
         row.add_row(Text(f"{phase:<9}", style="bold"), ProgressBar(total=1.0, completed=done, width=40), left)
         return Group(row, Text(f"{states_line(trials)}; {best}", style="dim", overflow="ellipsis", no_wrap=True))

@@ -68,7 +68,7 @@ def tell(book: Logbook, problem: Problem, *, winner: Winner | None, most: int, *
         "tried": hit_rates(note.body for note in book.notes(TRIED)),
         "unread": () if book.skim is None else book.skim.unread,
         "findings": findings(
-            book.sample(most),
+            book.sample(max(most, _MOST_RIVALS)),
             problem.space,
             horizon=problem.horizon,
             verdicts=verdicts,

@@ -246,7 +246,7 @@ class Tuning:
         self._drive(
             next_moves,
             phase=phase,
-            shown=lambda: 1 - len(open_) / begun,
+            shown=lambda: sum(self._share_done(each) for each in wanted) / begun,
             waits=lambda: any(not self._is_done(each) for each in open_),
         )
 
@@ -256,6 +256,11 @@ class Tuning:
         if trial is None:
             return False
         return trial.state not in (State.RUNNING, State.PAUSED) or trial.curve.last_step >= stop_step
+
+    def _share_done(self, wanted: Training) -> float:
+        config, seed, _, stop_step = wanted
+        trial = self.book.of(config, seed)
+        return 1.0 if self._is_done(wanted) else min(1.0, trial.curve.last_step / stop_step) if trial else 0.0
 
     def train_arms(
         self, first: Mapping[str, int], arms: Sequence[tuple[Configuration, int]], purpose: Purpose, numbers: range

@@ -130,6 +130,22 @@ def test_the_reason_of_a_failure_is_its_error_not_the_end_of_its_traceback():
     )
 
 
+def test_curves_that_are_the_same_whatever_the_values_are_told_from_four_trials_on():
+    """The training, or the command, does not use what it is given."""
+    alike = study(4, lambda config, rng: 0.5, curve=lambda last: [last, last / 2])
+    assert found(alike)["no difference"].sentence.startswith("All 4 trials measured exactly the same")
+    assert "{learning_rate}" in found(alike)["no difference"].sentence
+    assert "no difference" not in found(alike[:3])
+    assert "no difference" not in found([*alike, *study(1, chance, seed=5)])
+
+
+@pytest.mark.parametrize(("steps", "said"), [(1, "look for NaN"), (9, "let learning_rate take smaller values")])
+def test_a_study_in_which_all_diverge_says_where_to_look(steps, said):
+    trials = study(3, lambda config, rng: math.nan, curve=lambda last: [1.0] * (steps - 1) + [last])
+    assert said in found(trials)["nothing but divergence"].sentence
+    assert "nothing but divergence" not in found([*trials, *study(1, chance)])
+
+
 def test_a_best_trial_that_stands_alone_is_told():
     alone = study(40, chance)
     lucky = Trial(99, SPACE.default(), 99, curve=Curve((Measurement(1, -5.0),)), target_step=1, ended=True)

@@ -18,7 +18,7 @@ from ayar.curves.signals import trailing_median
 from ayar.errors import reason
 from ayar.intuition.effects import explained_share
 from ayar.lineage import begun_anew
-from ayar.records import Configuration, Evidence, State, Trial, Verdict
+from ayar.records import Configuration, Evidence, State, Trial, Verdict, config_key
 from ayar.search.base import SEARCH_DATA
 from ayar.space import Choice, Float, Int, Space
 
@@ -36,6 +36,12 @@ SMALL = 0.05
 
 LEVEL = 0.05
 """How often, at most, a study without any such edge is told of one; all hyperparameters and ends together."""
+
+ALIKE = 4
+"""Trials with the very same curves that are no accident."""
+
+ALL_DIVERGE, NO_DIFFERENCE = "nothing but divergence", "no difference"
+"""Findings after which nothing else is worth saying: what is trained has to be mended first."""
 
 BAND = 0.1
 """The outer share of a range that counts as its edge."""
@@ -145,6 +151,38 @@ def _failures(known: _Known) -> list[Finding]:
     if absent is not None:
         sentence += f". Where {absent} is inactive, configurations lack it: read it with config.get({absent!r})."
     return [Finding("failing trials", sentence, (Evidence("failed_share", share, 0.05),))]
+
+
+def _nothing_but_divergence(known: _Known) -> list[Finding]:
+    """No trial has a score, and the infinite losses have one cause."""
+    trained = [t for t in known.everyone if t.state is not State.FAILED and t.curve.trained]
+    if len(trained) < 2 or not all(t.diverged for t in trained):
+        return []
+    at = min(t.curve.last_step for t in trained)
+    rate = next((name for name in ROLES["learning_rate"] if name in known.space), "")
+    wild = f"the steps may be too long: let {rate} take smaller values." if rate else "the steps may be too long."
+    broken = "look for NaN or infinity in the data, and for log(0) or a division by 0 in the loss."
+    sentence = f"All {len(trained)} trials diverged, the first at step {at}: {broken if at <= 1 else wild}"
+    return [Finding(ALL_DIVERGE, sentence, (Evidence("diverged_share", 1.0, 1.0),))]
+
+
+def _no_difference(known: _Known) -> list[Finding]:
+    """Different configurations, and the very same curves: the values do not reach what is trained."""
+    trained = [t for t in known.trials if t.curve.trained and not _ended_badly(t)]
+    keys = {config_key(t.config) for t in trained[:ALIKE]}
+    if len(keys) < ALIKE:
+        return []
+    until = min(t.curve.last_step for t in trained)
+    curves = ([pair for pair in zip(*t.curve.steps_and_losses, strict=True) if pair[0] <= until] for t in trained)
+    first = next(curves)
+    if not all(curve == first for curve in curves):  # the second one ends it, nearly always
+        return []
+    name = known.space.names[0]
+    sentence = (
+        f"All {len(trained)} trials measured exactly the same, whatever their values: does the training use them? A "
+        f'function reads config["{name}"]; a command is told {{{name}}}, or reads AYAR_{name.upper()}.'
+    )
+    return [Finding(NO_DIFFERENCE, sentence, (Evidence("trials", len(trained), ALIKE),))]
 
 
 def _walls(known: _Known) -> list[Finding]:
@@ -378,6 +416,8 @@ def _blurred(known: _Known) -> list[Finding]:
 
 CHECKS: tuple[Callable[[_Known], list[Finding]], ...] = (
     _failures,
+    _nothing_but_divergence,
+    _no_difference,
     _walls,
     _too_wild,
     _edges,

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ayar.errors import reason
+from ayar.intuition.findings import ALL_DIVERGE, NO_DIFFERENCE
 from ayar.records import Advice, Gain, Score, ScoreKind, State, Tie, Trial, Winner
 from ayar.reports import tables, words
 from ayar.reports.tables import Story
@@ -135,7 +136,9 @@ def tied(story: Story, winner: Winner) -> list[str]:
         named = [_tie(story, tie) for tie in winner.ties[:_MOST_TIES]]
         more = len(winner.ties) - len(named)
         rest = f" and {more} more" if more else ""
-        told.append(f"Not to be told from it on the seeds that re-ranked it: {', '.join(named)}{rest}.")
+        alone = all(tie.behind.pairs == 1 for tie in winner.ties)
+        seeds = "the one seed that re-ranked it, which can't tell" if alone else "the seeds that re-ranked it"
+        told.append(f"Not to be told from it on {seeds}: {', '.join(named)}{rest}.")
     elif ScoreKind.RERANKED in winner.scores and len(story.ranked) > 1:
         told.append("No other configuration that was re-ranked is tied with it.")
     return told
@@ -179,6 +182,9 @@ def verdict(story: Story, trial: Trial) -> str:
 
 def next_moves(story: Story) -> list[str]:
     """What to do next, one sentence each: the winner's advice, then what the trials show together."""
+    broken = [finding.sentence for finding in story.findings if finding.name in (ALL_DIVERGE, NO_DIFFERENCE)]
+    if broken:
+        return broken
     moves = [advised(advice) + hit_rate(story, advice) for advice in story.advice]
     moves += [finding.sentence for finding in story.findings]
     if moves or story.winner is None:

@@ -160,7 +160,9 @@ def _winner_lines(story: Story) -> list[RenderableType]:
             )
             lines += _settings(tables.configuration_rows(story, best.config))
         return lines
-    lines = [Text.assemble((f"Winner: trial {winner.trial}", "bold green"), f", trained {winner.stop_step} steps")]
+    steps = words.plural(winner.stop_step, "step")
+    whole = f" of {story.horizon:,}" if winner.stop_step < story.horizon else ""
+    lines = [Text.assemble((f"Winner: trial {winner.trial}", "bold green"), f", trained {steps}{whole}")]
     lines += _settings(tables.configuration_rows(story, winner.config))
     lines.append(Text(""))
     first = tables.scores(winner)[:1]
