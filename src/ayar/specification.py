@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ayar.errors import LedgerError, SpaceError
-from ayar.ledger.store import Ledger, Note
+from ayar.ledger.store import Ledger, Note, StudyRow
 from ayar.records import State
 from ayar.search import searcher_named
 
@@ -17,7 +17,10 @@ SPACE_CHANGED = "space changed"
 """The kind of the notes that changes of a study's space are."""
 
 CORRECTED = "corrected"
-"""The kind of the notes that say anew what a study is judged by, where all that it has are failures."""
+"""The kind of the notes that say anew what a study is, after a mistake and before anything was measured."""
+
+REFUSED = "refused"
+"""The kind of the notes that a tuning was refused for what it was given; see ``CORRECTED``."""
 
 _JUDGED_BY = ("metric", "maximize", "objectives", "constraints")
 
@@ -29,27 +32,7 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
     known = [row.name for row in ledger.studies()]
     if known and (name is None or name in known):
         row = ledger.find_study(name)
-        changes, corrections = ledger.notes(row.id, SPACE_CHANGED), ledger.notes(row.id, CORRECTED)
-        spec = {**row.spec, **(corrections[-1].body if corrections else {})}
-        if changes:
-            spec["space"] = changes[-1].body["space"]
-        judged = {key: given[key] for key in _JUDGED_BY}
-        is_other = given["metric"] is not None and judged != {key: spec.get(key) for key in judged}
-        if is_other and _only_failed(ledger, row.id):  # over a name that was mistyped, say
-            ledger.add_note(row.id, CORRECTED, judged)
-            spec = {**spec, **judged}
-        for key, value in given.items():
-            if value is not None and value != spec.get(key):
-                way = (
-                    "take the new space with study.change_space(space) or --change-space"
-                    if key == "space"
-                    else "leave it out"
-                )
-                raise SpaceError(
-                    f"Study {row.name!r} in {ledger.where} was made with {key}={_short(spec.get(key))}, now "
-                    f"{key}={_short(value)} is given. To go on, {way}; or give a new name= or store (--study, --store)."
-                )
-        return row.id, row.name, spec
+        return row.id, row.name, _spec_of_known(ledger, row, given)
     if known and given["space"] is given["metric"] is None:
         ledger.find_study(name)  # says which there are
     if given["space"] is None or given["metric"] is None:
@@ -58,15 +41,7 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
             f"A new study needs space= and minimize= or maximize=; {ledger.where} {held}. "
             "Give both, or the store and name of a study that exists."
         )
-    iterations = given["space"].get("iterations")
-    spec = {
-        **{key: value for key, value in given.items() if value is not None or key not in ("objectives", "constraints")},
-        "horizon": largest_step(iterations) if given["horizon"] is None else given["horizon"],
-        "searcher": given["searcher"] or "auto",
-        "seed": given["seed"] or 0,
-    }
-    if not isinstance(spec["horizon"], int) or spec["horizon"] < 1:
-        raise SpaceError(f"horizon={spec['horizon']!r} must be a whole number of steps, at least 1.")
+    spec = _spec_of_new(given)
     try:
         return ledger.create_study(name or "main", spec), name or "main", spec
     except LedgerError:  # another process may have been quicker
@@ -75,11 +50,54 @@ def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> t
     return find_or_create(ledger, name, given)
 
 
-def _only_failed(ledger: Ledger, study: int) -> bool:
-    """Whether trials failed, none is trained now, and nothing was measured: nothing depends on the metric yet."""
+def _spec_of_new(given: Mapping[str, Any]) -> dict[str, Any]:
+    spec = {
+        **{key: value for key, value in given.items() if value is not None or key not in ("objectives", "constraints")},
+        "horizon": largest_step(given["space"].get("iterations")) if given["horizon"] is None else given["horizon"],
+        "searcher": given["searcher"] or "auto",
+        "seed": given["seed"] or 0,
+    }
+    if not isinstance(spec["horizon"], int) or spec["horizon"] < 1:
+        raise SpaceError(f"horizon={spec['horizon']!r} must be a whole number of steps, at least 1.")
+    return spec
+
+
+def _spec_of_known(ledger: Ledger, row: StudyRow, given: Mapping[str, Any]) -> dict[str, Any]:
+    changes, corrections = ledger.notes(row.id, SPACE_CHANGED), ledger.notes(row.id, CORRECTED)
+    spec: dict[str, Any] = {**row.spec, **(corrections[-1].body if corrections else {})}
+    if changes:
+        spec["space"] = changes[-1].body["space"]
+    if any(value is not None and value != spec.get(key) for key, value in given.items()):
+        correction = {} if changes else _correction(ledger, row.id, given)
+        if correction:
+            spec |= correction
+            ledger.add_note(row.id, CORRECTED, {key: spec[key] for key in spec if spec[key] != row.spec.get(key)})
+    for key, value in given.items():
+        if value is not None and value != spec.get(key):
+            way = (
+                "take the new space with study.change_space(space) or --change-space"
+                if key == "space"
+                else "leave it out"
+            )
+            raise SpaceError(
+                f"Study {row.name!r} in {ledger.where} was made with {key}={_short(spec.get(key))}, now "
+                f"{key}={_short(value)} is given. To go on, {way}; or give a new name= or store (--study, --store)."
+            )
+    return spec
+
+
+def _correction(ledger: Ledger, study: int, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What may be said anew, because nothing depends on it yet; empty where something does.
+
+    All, where the first tuning was refused; what judges the trials, where they failed and none measured anything.
+    """
     trials = ledger.trials(study)
     states = {trial.state for trial in trials}
-    return State.FAILED in states <= {State.FAILED, State.PAUSED} and not any(len(trial.curve) for trial in trials)
+    judged = {key: given[key] for key in _JUDGED_BY}
+    if not trials and None not in (given["space"], given["metric"]) and ledger.notes(study, REFUSED):
+        return {**judged, **_spec_of_new(given)}
+    is_free = State.FAILED in states <= {State.FAILED, State.PAUSED} and not any(len(trial.curve) for trial in trials)
+    return judged if is_free and given["metric"] is not None else {}
 
 
 def was_of(changes: Sequence[Note]) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from ayar.asking import ask
 from ayar.budget import Budget
 from ayar.curves.advice import advise
 from ayar.curves.tested import Outcome
-from ayar.errors import NotInLedger, SpaceError, reason
+from ayar.errors import BudgetError, NotInLedger, ObjectiveError, SpaceError, reason
 from ayar.goals import constraints_of, front, objectives_of
 from ayar.ledger.store import Ledger, Note
 from ayar.logbook import Logbook
@@ -35,7 +35,7 @@ from ayar.search.sources import check_source, source_of
 from ayar.seeds import Purpose, trial_seed
 from ayar.space import Space
 from ayar.space.change import aged, check_change
-from ayar.specification import SOURCE, SPACE_CHANGED, find_or_create, largest_step, was_of
+from ayar.specification import REFUSED, SOURCE, SPACE_CHANGED, find_or_create, largest_step, was_of
 from ayar.story import tell, verdicts_on
 from ayar.winner import ranked, standings
 from ayar.workshop import Workshop
@@ -413,10 +413,15 @@ class Study:
             ObjectiveError: The objective can't be used; what was recorded stays.
             KeyboardInterrupt: After Ctrl-C, once the running steps have ended and are recorded; a second one at once.
         """
-        # Fresh seeds confirm one winner; of several objectives there is none.
-        budget = Budget(minutes, trials, steps, 0.0 if self.objectives else confirm)
-        crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
-        self._workshop().tune(objective, budget, crew, lanes=lanes, doctor=doctor, progress=progress)
+        try:
+            # Fresh seeds confirm one winner; of several objectives there is none.
+            budget = Budget(minutes, trials, steps, 0.0 if self.objectives else confirm)
+            crew = Workers.of(workers, on=on, step_timeout_s=step_timeout_s)
+            self._workshop().tune(objective, budget, crew, lanes=lanes, doctor=doctor, progress=progress)
+        except (BudgetError, ObjectiveError):
+            if not self.trials():
+                self.note(REFUSED, {})
+            raise
         return self.winner()
 
     def recheck(

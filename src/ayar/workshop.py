@@ -174,7 +174,7 @@ class Workshop:
         if training.needs_horizon and self.problem.horizon == 1 and "iterations" not in self.problem.space.names:
             raise ObjectiveError(
                 "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
-                "training has: iterations=50 in the space, or Study(..., horizon=50)."
+                "training has: iterations=50 in the space, or Study(..., horizon=50) (--horizon 50)."
             )
         if self._branches and not training.hands_over:
             raise ObjectiveError(

@@ -142,6 +142,35 @@ def test_the_rest_of_ayar_works_on_a_study_of_optuna(of_optuna, tmp_path, capsys
     assert "holds a study 'first' already" in capsys.readouterr().err
 
 
+def test_a_study_of_optuna_goes_on_in_the_users_own_training_under_the_name_its_metric_has_there(
+    of_optuna, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.py").write_text(
+        "def train(config, seed):\n"
+        "    for epoch in range(6):\n"
+        "        yield {'loss': config['rate'] + config['units'] / 640 + 1 / (1 + epoch)}\n"
+    )
+    assert imported(of_optuna, "study.db", "--study", "first", "--maximize", "loss") == 1
+    assert imported(of_optuna, "study.db", "--study", "first", "--minimize", "loss") == 0
+    arguments = [
+        "tune",
+        "train.py:train",
+        "--minimize",
+        "loss",
+        "--store",
+        "study.db",
+        "--trials",
+        "13",
+        "--workers",
+        "1",
+    ]
+    assert main(arguments) == 0
+    with Study("study.db") as study:
+        assert study.metric == "loss"
+        assert len(study.trials()) > 12
+
+
 def test_several_studies_want_a_name_and_a_broken_file_is_named(of_optuna, tmp_path):
     with pytest.raises(NotInLedger, match="holds the studies 'first', 'second'"):
         optuna.read(of_optuna)

@@ -14,7 +14,7 @@ from ayar.cli import words
 from ayar.cli.output import say, say_json
 from ayar.cli.sources import reopen
 from ayar.errors import LedgerError, NotEnoughEvidence
-from ayar.integrations.history import record
+from ayar.integrations.history import record, with_metric
 from ayar.integrations.readers import kind_of, read
 from ayar.intuition.importance import importance
 from ayar.intuition.response import good_range
@@ -100,6 +100,9 @@ def _foreign(kind: str, path: Path, args: argparse.Namespace) -> tuple[Study, in
     space = Space.from_toml(Path(args.space)) if args.space else None
     history = read(path, kind, name=args.study, names=() if space is None else space.names)
     metric = args.minimize or args.maximize or history.metric
+    unnamed = kind == "optuna" and history.metrics == ["value"]
+    if metric is not None and unnamed and history.maximize is (args.maximize is not None):
+        history = with_metric(history, metric)
     if metric not in history.metrics or (args.minimize is args.maximize is history.maximize is None):
         told = ", ".join(history.metrics) or "nothing"
         raise LedgerError(f"{path} measures {told}. Say which metric counts: --minimize METRIC or --maximize METRIC.")

@@ -103,10 +103,16 @@ def _open_new(given: Source, args: argparse.Namespace) -> Opened:
     """The study on a source; where its ledger holds it already, it goes on."""
     if args.maximize is None and args.minimize is None and given.is_own:
         raise SpaceError(f"Say which metric of {given} counts: --minimize METRIC or --maximize METRIC.")
-    store, space = args.store or f"{given.stem}.db", given.space(args.space)
+    store = args.store or f"{given.stem}.db"
+    try:
+        space = given.space(args.space)
+    except SpaceError:
+        if args.space is not None or not Path(store).is_file():
+            raise
+        space = None  # that of the study, one of another tool say
     for other in args.learn_from or ():
         Ledger.open(other, create=False).close()  # before anything is written
-    if args.change_space and Path(store).exists():
+    if args.change_space and space is not None and Path(store).exists():
         with Study(store, name=args.study) as known:
             known.change_space(space, dict(_value(text) for text in args.was or ()))
     study = Study(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from ayar.errors import LedgerError
@@ -76,6 +76,17 @@ class History:
                 continue
             axes[name] = _made(axis, when)
         return Space(**axes)
+
+
+def with_metric(history: History, name: str) -> History:
+    """The history with its one metric under another name: a tool that needs none calls it ``value``, say."""
+    (known,) = history.metrics
+    trials = [
+        replace(past, measurements=[{name if key == known else key: v for key, v in row.items()} for row in rows])
+        for past in history.trials
+        for rows in [past.measurements]
+    ]
+    return replace(history, trials=trials, metric=name)
 
 
 def record(history: History, study: Study) -> None:
