@@ -3,6 +3,7 @@
 import itertools
 
 import pytest
+from hypothesis import HealthCheck, settings
 from sqlalchemy import create_engine, text
 from tests.postgres import server
 
@@ -11,6 +12,11 @@ from ayar.ledger.schema import TABLES
 
 collect_ignore_glob = ["*/data/*"]  # fixtures, and the scripts that wrote them with other tools
 _NUMBERS = itertools.count()
+
+# How long an example takes says how busy the machine is, and breaks no promise. All else is as hypothesis has it: other
+# examples each time, and where CI is set the same ones each time.
+settings.register_profile("unhurried", settings(deadline=None, suppress_health_check=[HealthCheck.too_slow]))
+settings.load_profile("unhurried")
 
 
 def execute(url, *statements):

@@ -19,6 +19,13 @@ def programs() -> Path | None:
     return None if found is None else Path(found).parent
 
 
+def free_port() -> int:
+    """A port that nobody had a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return int(free.getsockname()[1])
+
+
 @contextmanager
 def server(*settings: str) -> Iterator[str]:
     """The URL of a fresh server on a free port of this machine; skips where PostgreSQL is not installed."""
@@ -35,14 +42,18 @@ def server(*settings: str) -> Iterator[str]:
         quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
         subprocess.run([*map(str, words)], user=user, check=True, cwd=folder, **quiet)
 
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
     options = " ".join(f"-c {each}" for each in ("fsync=off", "max_connections=200", *settings))
     try:
         run(bin_ / "initdb", "-D", folder / "data", "-U", "ayar", "--auth=trust", "--no-sync", "-E", "UTF8")
-        start = f"-p {port} -k {folder} -h 127.0.0.1 {options}"
-        run(bin_ / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", start, "start")
+        for attempt in range(5):
+            port = free_port()
+            start = f"-p {port} -k {folder} -h 127.0.0.1 {options}"
+            try:
+                run(bin_ / "pg_ctl", "-D", folder / "data", "-w", "-l", folder / "log", "-o", start, "start")
+                break
+            except subprocess.CalledProcessError:  # somebody was quicker to take that port
+                if attempt == 4:
+                    raise AssertionError((folder / "log").read_text()) from None
         try:
             yield f"postgresql+psycopg://ayar@127.0.0.1:{port}/postgres"
         finally:

@@ -266,7 +266,7 @@ def test_tuning_finds_the_valley_and_reports_fresh_seeds(tmp_path):
 def test_one_worker_in_this_process_and_one_in_another_tune_alike(tmp_path):
     histories = []
     for workers in (0, 1):
-        study = Study(space=SPACE, minimize="error")
+        study = Study(space=SPACE, minimize="error", searcher="halving")  # the racer asks what a step takes, too
         study.tune(train, trials=20, workers=workers, confirm=0, progress=False)
         histories.append([(t.config, t.seed, [m.loss for m in t.curve]) for t in study.trials()])
         study.close()

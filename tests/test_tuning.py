@@ -91,14 +91,13 @@ def test_an_unknown_number_of_lanes_is_refused(recipe, lanes):
         tuned(recipe, trials=1, workers=0, lanes=lanes)
 
 
-@pytest.fixture
-def climbs():
-    """A training whose loss grows, without end, where the rate is above 0.5; then it takes its time."""
+def climbs(waits_s=0.0):
+    """A training whose loss grows, without end, where the rate is above 0.5; then it waits longer from step to step."""
 
     def train(config, seed):
         grows = config["rate"] > 0.5
         for step in range(41):
-            time.sleep(0.05 if grows and step > 7 else 0)
+            time.sleep(waits_s * max(step - 7, 0) if grows else 0)
             loss = (1.2 if grows else 0.9) ** step
             yield {"step": step, "loss": loss, "train_probe": loss}
 
@@ -110,28 +109,28 @@ def climbing(store=None, searcher="random"):
     return Study(store, space=space, minimize="loss", horizon=40, searcher=searcher)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
-def test_a_trial_that_diverges_is_stopped(workers, climbs):
+@pytest.mark.parametrize(("workers", "waits_s"), [(0, 0.0), (2, 0.05)])  # a worker hears of it a little later
+def test_a_trial_that_diverges_is_stopped(workers, waits_s):
     study = climbing()
-    study.tune(climbs, trials=8, workers=workers, confirm=0, progress=False)
+    study.tune(climbs(waits_s), trials=8, workers=workers, confirm=0, progress=False)
     wild = [t for t in study.trials() if t.config["rate"] > 0.5]
     assert wild
     assert all(t.state is ayar.State.COMPLETED and 6 <= t.curve.last_step < 40 for t in wild)
     assert {t.curve.last_step for t in study.trials() if t not in wild} == {40}
 
 
-def test_nothing_is_stopped_where_the_doctor_is_off(climbs):
+def test_nothing_is_stopped_where_the_doctor_is_off():
     study = climbing()
-    study.tune(climbs, trials=3, workers=0, confirm=0, progress=False, doctor="off")
+    study.tune(climbs(), trials=3, workers=0, confirm=0, progress=False, doctor="off")
     assert {t.curve.last_step for t in study.trials()} == {40}
 
 
-def test_a_search_that_listens_goes_on_from_its_ledger_with_the_same_moves(climbs, tmp_path):
+def test_a_search_that_listens_goes_on_from_its_ledger_with_the_same_moves(tmp_path):
     whole, store = climbing(searcher="bayesian"), tmp_path / "parts.db"
-    whole.tune(climbs, trials=14, workers=0, confirm=0, progress=False)
+    whole.tune(climbs(), trials=14, workers=0, confirm=0, progress=False)
     for trials in (3, 9, 14):
         with climbing(store, "bayesian") as study:
-            study.tune(climbs, trials=trials, workers=0, confirm=0, progress=False)
+            study.tune(climbs(), trials=trials, workers=0, confirm=0, progress=False)
             parts = study.trials()
     assert [(t.config, t.curve.last_step) for t in parts] == [(t.config, t.curve.last_step) for t in whole.trials()]
 

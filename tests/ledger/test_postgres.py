@@ -68,8 +68,8 @@ def test_a_password_stands_in_no_message_and_in_no_report(url, tmp_path, monkeyp
 def test_a_server_that_does_not_run_and_a_database_that_is_not_there_are_named(url):
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    assert "Check that the server runs" in refusal(f"postgresql://ayar@127.0.0.1:{port}/postgres")
+        port = free.getsockname()[1]  # taken, but nobody listens
+        assert "Check that the server runs" in refusal(f"postgresql://ayar@127.0.0.1:{port}/postgres")
     assert "does not exist" in refusal(url.replace("/postgres", "/nowhere"))
 
 
@@ -134,7 +134,7 @@ def test_a_connection_that_was_cut_loses_nothing_and_comes_back(url):
         ledger.add_trial(study, {}, 0)
         ledger.add_measurements(study, 0, [Measurement(1, 0.5)])
         others = "pid <> pg_backend_pid() AND datname = current_database()"
-        execute(url, f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        execute(url, f"SELECT pg_terminate_backend(pid, 30000) FROM pg_stat_activity WHERE {others}")
         with pytest.raises(LedgerError, match="What was written before is safe"):
             ledger.add_measurements(study, 0, [Measurement(2, 0.4)])
         ledger.add_measurements(study, 0, [Measurement(2, 0.4)])

@@ -268,7 +268,9 @@ def exactly(measurements):
     return [(m.step, repr(m.loss + 0.0), repr(m.cost_s + 0.0), repr(sorted(m.metrics.items()))) for m in measurements]
 
 
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+)
 @given(measurement_lists)
 def test_every_number_survives_the_round_trip_exactly(ledger, study, more):
     """Also NaN, infinities, subnormal numbers, and names of metrics in any script."""

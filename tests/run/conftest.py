@@ -4,10 +4,19 @@ import sys
 from collections.abc import Callable
 
 import cloudpickle
+import psutil
 import pytest
 
 from ayar.records import Move
 from ayar.run.events import Event, Measured
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, even if nobody has collected it yet."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
 
 
 @pytest.fixture(autouse=True)

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import psutil
 import pytest
+from tests.run.conftest import gone
 
 from ayar.errors import ObjectiveError, TrainingFailed
 from ayar.records import State
@@ -31,7 +32,7 @@ FALLING = """
         ayar.report(step=step, loss=rate / step)
 """
 RESUMING = """
-    import json, os, pathlib, sys
+    import json, os, pathlib, sys, time
     saved = pathlib.Path(sys.argv[1]) / "epoch"
     done = int(saved.read_text()) if saved.exists() else 0
     (saved.parent / "pid").write_text(str(os.getpid()))
@@ -41,6 +42,8 @@ RESUMING = """
         print(json.dumps({"step": epoch, "loss": 1 / epoch}), flush=True)
         saved.with_suffix(".new").write_text(str(epoch))
         os.replace(saved.with_suffix(".new"), saved)
+        if done == 0 and sys.argv[2:] == [str(epoch)]:
+            time.sleep(600)
     (saved.parent / "end").touch()
 """
 
@@ -225,7 +228,7 @@ def test_a_paused_command_stands_still_and_goes_on_without_a_restart(script, tmp
 def test_a_paused_command_uses_no_processor(script, tmp_path):
     words = script("""
         import os, time
-        for step in range(1, 10): print('{"loss": %s}' % os.getpid(), flush=True); time.sleep(0.01)
+        while True: print('{"loss": %s}' % os.getpid(), flush=True); time.sleep(0.01)
     """)
     steps = as_training(words, metric="loss").start({}, 7, tmp_path, 0, 10)
     _, metrics = next(steps)
@@ -236,7 +239,7 @@ def test_a_paused_command_uses_no_processor(script, tmp_path):
 
 
 def test_a_command_with_a_folder_ends_at_a_pause_and_goes_on_from_its_files(script, tmp_path, move, finish, curve):
-    words = script(RESUMING, "{folder}")
+    words = script(RESUMING, "{folder}", "2")  # it waits there until it is ended
     assert as_training(words, metric="loss").kind is Kind.FOLDER_COMMAND
     with open_pool(words, metric="loss", horizon=6, folder=tmp_path / "trials") as pool:
         pool.submit(move(0, 0, 2))
@@ -315,16 +318,11 @@ PARENT = """
 """
 
 
-def gone(pid: int) -> bool:
-    """Whether a process ends, or has ended and only waits to be collected."""
-    return comes_true(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
-
-
 def test_closing_ends_the_command_and_its_children(script, tmp_path):
     steps = as_training(script(PARENT), metric="loss").start({}, 7, tmp_path, 0, 10)
     child = int(next(steps)[1]["loss"])
     steps.close()
-    assert gone(child)
+    assert comes_true(lambda: gone(child))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -348,7 +346,7 @@ def test_nothing_outlives_a_killed_study(script, tmp_path, workers):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert gone(child)
+    assert comes_true(lambda: gone(child))
 
 
 def test_in_this_process_a_command_trains_too(script, tmp_path, move, finish, curve):

@@ -1,5 +1,6 @@
 """Worker processes die, hang and are orphaned; nothing of it reaches the study but an event."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -10,6 +11,7 @@ import time
 
 import psutil
 import pytest
+from tests.run.conftest import gone
 
 from ayar.errors import ObjectiveError
 from ayar.records import Move
@@ -59,10 +61,6 @@ def until(condition):
         time.sleep(0.01)
 
 
-def gone(pid):
-    return not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
-
-
 def failure(pool, finish, job):
     pool.submit(job)
     *measured, failed = finish(pool)
@@ -81,7 +79,8 @@ def failure(pool, finish, job):
         ("import", r"KeyError: 'module'", 0),
     ],
 )
-def test_whatever_kills_a_training_is_one_failed_event(act, error, chances, move, finish, curve):
+def test_whatever_kills_a_training_is_one_failed_event(act, error, chances, move, finish, curve, monkeypatch):
+    monkeypatch.setattr("ayar.run.process._ended_for_memory", lambda: 0)  # of all processes of the machine
     with pool_of() as pool:
         failed = failure(pool, finish, move(0, 0, 3, act=act))
         assert error in failed.error.splitlines()[0]
@@ -128,12 +127,12 @@ def test_steps_that_a_restart_trains_again_are_no_hang(move, finish, curve):
 
     def train(config, seed):
         while True:
-            time.sleep(0.2)
+            time.sleep(0.02)
             yield 1.0
 
-    with open_pool(train, metric="loss", horizon=9, workers=Workers(step_timeout_s=0.7)) as pool:
-        pool.submit(move(0, 5, 7))
-        assert [step for step, _ in curve(finish(pool))] == [6, 7]
+    with open_pool(train, metric="loss", horizon=99, workers=Workers(step_timeout_s=1.5)) as pool:
+        pool.submit(move(0, 90, 92))  # more than 1.8 s for the 91 steps together, and for each of them 1.5 s
+        assert [step for step, _ in curve(finish(pool))] == [91, 92]
 
 
 def test_a_trial_whose_holder_died_goes_on_elsewhere(move, finish, curve):
@@ -192,13 +191,15 @@ def test_nothing_is_left_behind(move, finish, tmp_path, monkeypatch):
     with pool_of() as pool:  # whatever Python opens once
         pool.submit(move(0, 0, 1))
         finish(pool)
-    files, children = me.num_fds(), me.children(recursive=True)
+    gc.collect()  # what earlier tests left to be collected at any time
+    files, children = me.num_fds(), {*me.children(recursive=True)}
     with pool_of(count=2, step_timeout_s=0.3) as pool:
         for trial, act in enumerate(["kill", "hang", "exit", None]):
             pool.submit(move(trial, 0, 2, act=act))
             finish(pool)
         assert len(list(tmp_path.iterdir())) == 1
-    assert (me.num_fds(), me.children(recursive=True)) == (files, children)
+    assert me.num_fds() == files
+    assert {*me.children(recursive=True)} <= children
     assert list(tmp_path.iterdir()) == []
 
 
