@@ -206,6 +206,21 @@ def test_a_function_of_your_own_is_tuned_with_the_space_beside_it(tmp_path, caps
     assert len(json.loads(run(capsys, "export", "mine.db", "--json"))) > 12
 
 
+def test_a_function_is_trained_as_it_stands_even_if_it_was_changed_within_a_second(tmp_path, capsys, monkeypatch):
+    """Python tells texts apart by their length and the second of their last change, and would run the first again."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    monkeypatch.delenv("PYTHONDONTWRITEBYTECODE", raising=False)
+    monkeypatch.chdir(tmp_path)
+    for level in (1, 2):
+        (tmp_path / "mine.py").write_text(OWN.replace("1 / step", f"{level} / step").replace("error", "loss"))
+        os.utime("mine.py", (10**9, 10**9))
+        store = f"{level}.db"
+        run(capsys, "tune", "mine.py:train", "--minimize", "loss", "--trials", "1", "--workers", "1", "--store", store)
+        (trial, *_) = json.loads(run(capsys, "export", store, "--json"))
+        assert trial["loss"] == pytest.approx(trial["config.x"] - 0.3 + level / trial["steps"])
+        assert json.loads(run(capsys, "try", store, "x=0.3", "--json"))["loss"] == pytest.approx(level / 9)
+
+
 def test_a_space_file_replaces_the_tasks_own_space(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "space.toml").write_text(
