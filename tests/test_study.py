@@ -4,16 +4,18 @@ import ast
 import inspect
 import math
 import os
+import sqlite3
 import subprocess
 import sys
 import textwrap
 import time
+from contextlib import closing
 
 import cloudpickle
 import pytest
 
 import ayar
-from ayar.errors import AyarError, BudgetError, LedgerError, MoveError, NotInLedger, ObjectiveError, SpaceError
+from ayar.errors import BudgetError, LedgerError, MoveError, NotInLedger, ObjectiveError, SpaceError
 from ayar.records import ScoreKind, State
 from ayar.seeds import Purpose
 from ayar.study import Study
@@ -450,9 +452,9 @@ def test_a_study_that_is_killed_at_any_moment_goes_on_and_holds_each_measurement
 
 def measured(store):
     try:
-        with Study(store) as study:
-            return sum(len(t.curve) for t in study.trials())
-    except AyarError:  # not there yet, or without the study
+        with closing(sqlite3.connect(f"{store.as_uri()}?mode=ro", uri=True)) as file:
+            return file.execute("SELECT count(*) FROM measurements").fetchone()[0]
+    except sqlite3.OperationalError:  # not there yet, or without its tables
         return 0
 
 

@@ -1,11 +1,13 @@
 """A ledger can be checked and compacted; a copy made while it is in use opens elsewhere."""
 
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
 
+import psutil
 import pytest
 
 from ayar.cli import main
@@ -118,15 +120,31 @@ with Ledger.open(sys.argv[1]) as ledger:
     for step in range(1, 10**6):
         ledger.add_measurements(study, 0, [Measurement(step, 1 / step)])
         print(step, flush=True)
+        if step == 500:
+            sys.stdin.readline()
 """
 
 
 def test_a_ledger_copied_while_it_is_in_use_opens_on_another_machine(tmp_path):
-    """The file with its write-ahead log holds all that was acknowledged; the file alone is a ledger, too."""
+    """The file with its write-ahead log holds all that was acknowledged, wherever the writer stands still meanwhile.
+
+    Between two appends the file alone is a ledger, too.
+    """
     here, there = tmp_path / "here", tmp_path / "there"
     here.mkdir()
-    writer = subprocess.Popen([sys.executable, "-c", WRITES, here / "study.db"], stdout=subprocess.PIPE, text=True)
-    acknowledged = [int(writer.stdout.readline()) for _ in range(500)][-1]
+    words, pipes = (
+        [sys.executable, "-c", WRITES, here / "study.db"],
+        {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE},
+    )
+    writer = subprocess.Popen(words, **pipes, text=True)
+    assert [int(writer.stdout.readline()) for _ in range(500)][-1] == 500
+    shutil.copy(here / "study.db", tmp_path / "alone.db")
+    writer.stdin.write("go on\n")
+    writer.stdin.flush()
+    acknowledged = [int(writer.stdout.readline()) for _ in range(100)][-1]
+    writer.send_signal(signal.SIGSTOP)
+    while psutil.Process(writer.pid).status() != psutil.STATUS_STOPPED:
+        pass
     shutil.copytree(here, there)
     writer.kill()
     writer.communicate()
@@ -135,6 +153,5 @@ def test_a_ledger_copied_while_it_is_in_use_opens_on_another_machine(tmp_path):
         curve = ledger.trials(ledger.find_study("busy").id)[0].curve
         assert [m.step for m in curve][:acknowledged] == [*range(1, acknowledged + 1)]
         assert check(ledger) == []
-    shutil.copy(here / "study.db", tmp_path / "alone.db")
     with Ledger.open(tmp_path / "alone.db") as ledger:
         assert ledger.studies() == [] or check(ledger) == []

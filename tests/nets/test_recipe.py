@@ -379,7 +379,8 @@ def test_data_mapped_from_a_file_is_read_as_it_is_needed(classes, tmp_path, monk
     assert recipe.material.X_train.data_ptr() == mapped["X_train"].ctypes.data
     config = {"hidden_units": 8, "batch_size": 16, "iterations": 3}
     expected = list(deep_net(classes).train(config, 1))
-    assert list(recipe.train(config, 1)) == expected
+    for ours, in_memory in zip(recipe.train(config, 1), expected, strict=True):  # where rows lie decides the round-off
+        assert ours == pytest.approx(in_memory, rel=1e-5)
     lanes = recipe.lanes(2)
     lanes.load(0, config, 1, None, 0, 3)
     lanes.load(1, config, 2, None, 0, 3)

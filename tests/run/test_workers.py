@@ -98,10 +98,10 @@ def test_a_training_that_holds_too_much_memory_fails_and_another_goes_on(move, f
 
 def test_what_paused_trials_hold_is_not_blamed_on_the_next_one(move, finish, curve, tmp_path):
     def train(config, seed):
-        held = bytearray(250_000_000)
         attempts = tmp_path / str(seed)
         attempts.mkdir(exist_ok=True)
         (attempts / str(os.getpid())).touch()
+        held = bytearray(250_000_000)
         for step in range(1, 10):
             if config["waits"] and len(list(attempts.iterdir())) == 1:
                 time.sleep(60)  # until the worker is ended for what it holds
