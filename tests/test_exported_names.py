@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 import ayar
@@ -66,6 +67,22 @@ def test_the_command_line_shows_its_help_without_torch():
     loaded = set(modules_after("import ayar.cli"))
 
     assert sorted(loaded & {"torch", "sklearn", "pandas"}) == []
+
+
+def test_a_tuning_is_ready_to_train_before_anything_heavy_is_loaded(tmp_path):
+    """The data, their leaks, the space, what goes to the workers and the first move: what a first result waits for."""
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "own.npz", X=rng.normal(size=(90, 5)), y=rng.integers(0, 2, 90))
+    loaded = set(
+        modules_after(
+            "import ayar, cloudpickle; from ayar.cli.sources import Source;"
+            f"source = Source({str(tmp_path / 'own.npz')!r});"
+            "study = ayar.Study(space=source.space(None), minimize='valid_error'); cloudpickle.dumps(source.objective);"
+            "assert study.ask()[0].config == study.space.default()"
+        )
+    )
+
+    assert sorted(loaded & {"torch", "sklearn", "scipy.stats", "scipy.optimize"}) == []
 
 
 def test_a_name_that_needs_torch_loads_it_when_it_is_asked_for():

@@ -4,6 +4,7 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from sklearn.neighbors import NearestNeighbors
 
 import ayar.leaks as leaks_module
 from ayar.leaks import find_leaks
@@ -53,6 +54,18 @@ def test_a_copy_with_other_rounding_is_seen():
     copied[130] = np.round(copied[7], 3)
     (sentence,) = leaks(X=copied)
     assert sentence.startswith("1 of 40 valid rows nearly repeat a row in an earlier part (row 130 row 7)")
+
+
+@pytest.mark.parametrize("piece", [2**21, 2**10])
+def test_the_nearest_row_is_the_one_that_scikit_learn_finds(piece, monkeypatch):
+    """A hair's breadth from an earlier row, far from the origin, however many rows are compared at a time."""
+    monkeypatch.setattr(leaks_module, "PIECE", piece)
+    far = X + 1e4
+    far[150] = far[31] + 1e-4
+    found = NearestNeighbors(n_neighbors=1).fit(far[:120]).kneighbors(far[120:160])[1][:, 0]
+    assert leaks_module._nearest(far[120:160], far[:120])[0].tolist() == found.tolist()
+    (sentence,) = leaks(X=far)
+    assert sentence.startswith("1 of 40 valid rows nearly repeat a row in an earlier part (row 150 row 31)")
 
 
 def test_a_column_that_gives_the_class_away_is_named():

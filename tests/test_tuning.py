@@ -6,6 +6,7 @@ from dataclasses import asdict
 import pytest
 
 import ayar
+from ayar.asking import ask
 from ayar.budget import Budget
 from ayar.errors import BudgetError
 from ayar.nets.deep_net import deep_net
@@ -44,6 +45,18 @@ def test_each_trial_of_a_tuning_in_lanes_has_the_curve_it_has_alone(recipe, work
         for name in ("train_probe", "valid_loss"):
             expected = [m[name] for m in alone]
             assert [m.metrics[name] for m in trial.curve] == pytest.approx(expected, rel=1e-3, abs=1e-5, nan_ok=True)
+
+
+def test_the_first_move_is_out_before_the_second_is_thought_of(recipe, monkeypatch):
+    asked = []
+
+    def spy(book, searcher, problem, n, **more):
+        asked.append((n, len(book.outstanding())))
+        return ask(book, searcher, problem, n, **more)
+
+    monkeypatch.setattr("ayar.tuning.ask", spy)
+    tuned(recipe, trials=4, workers=3, lanes="off", confirm=0)
+    assert asked[:2] == [(1, 0), (2, 1)]
 
 
 def test_the_record_says_how_many_lanes_there_were(recipe):

@@ -15,8 +15,9 @@ if TYPE_CHECKING:
     from ayar.folds import Folds
     from ayar.leaks import find_leaks
     from ayar.nets.data import Data
-    from ayar.nets.deep_net import deep_net, default_space
+    from ayar.nets.deep_net import deep_net
     from ayar.nets.recipe import Recipe
+    from ayar.nets.spaces import default_space
     from ayar.nets.tasks import Task, load_task
     from ayar.run.workers import Workers
     from ayar.study import Study
@@ -65,7 +66,7 @@ _LAZY = {
     "Task": "ayar.nets.tasks",
     "Workers": "ayar.run.workers",
     "deep_net": "ayar.nets.deep_net",
-    "default_space": "ayar.nets.deep_net",
+    "default_space": "ayar.nets.spaces",
     "find_leaks": "ayar.leaks",
     "load_task": "ayar.nets.tasks",
 }

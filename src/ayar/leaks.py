@@ -7,8 +7,6 @@ from itertools import pairwise
 
 import numpy as np
 
-from ayar.errors import extra
-
 AUC, CORRELATION = 0.99, 0.99
 """Beyond these, one column alone says the target: seldom luck, mostly a leak."""
 NEAR = 0.01  # of the median distance to the nearest row: as good as a duplicate
@@ -139,24 +137,30 @@ def _near(X: np.ndarray, earlier: np.ndarray, rows: np.ndarray) -> tuple[int, tu
     if kept.sum() < 3 or len(rows) < FEWEST:
         return 0, (0, 0)  # with one or two columns, rows lie close by nature
     some = rows if len(rows) <= MOST_ROWS // 4 else np.sort(rng.choice(rows, MOST_ROWS // 4, replace=False))
-    with extra("torch"):
-        from sklearn.neighbors import NearestNeighbors
 
     def scaled(which: np.ndarray) -> np.ndarray:
-        rows: np.ndarray = np.nan_to_num(X[which][:, kept] / spread[kept]).astype(np.float32)
+        rows: np.ndarray = np.nan_to_num(X[which][:, kept].astype(np.float64) / spread[kept])
         return rows
 
     distance, nearest, asked = np.full(len(some), np.inf), np.zeros(len(some), dtype=int), scaled(some)
-    for start in range(0, len(earlier), step := max(1, PIECE // X.shape[1])):  # not all at once, for the memory
+    step = max(1, PIECE // max(X.shape[1], len(some)))  # not all at once, for the memory
+    for start in range(0, len(earlier), step):
         piece = earlier[start : start + step]
-        found, index = NearestNeighbors(n_neighbors=1, algorithm="brute").fit(scaled(piece)).kneighbors(asked)
-        nearer = found[:, 0] < distance
-        distance[nearer], nearest[nearer] = found[nearer, 0], piece[index[nearer, 0]]
+        index, found = _nearest(asked, scaled(piece))
+        nearer = found < distance
+        distance[nearer], nearest[nearer] = found[nearer], piece[index[nearer]]
     close = np.flatnonzero(distance < NEAR * np.median(distance))
     if not len(close):
         return 0, (0, 0)
     count = round(len(close) * len(rows) / len(some))
     return count, (int(some[close[0]]), int(nearest[close[0]]))
+
+
+def _nearest(rows: np.ndarray, among: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Of each row the number of the nearest one ``among`` others, and its distance, both of shape ``(len(rows),)``."""
+    # Of |a - b|^2 the part that depends on b; a library for it takes most of a second to import.
+    index = (np.square(among).sum(axis=1) - 2 * rows @ among.T).argmin(axis=1)
+    return index, np.linalg.norm(rows - among[index], axis=1)
 
 
 def _given_away(X: np.ndarray, y: np.ndarray, names: Sequence[str], rows: np.ndarray, *, classes: bool) -> list[str]:

@@ -303,7 +303,7 @@ class Tuning:
             stop = stopped or self.interrupt.asked or over()
             if stop:
                 self.pool.pause()
-            while not stop and self._wants_moves and (moves := next_moves(self.pool.free)):
+            while not stop and self._wants_moves and (moves := next_moves(self.pool.free if self.pool.busy else 1)):
                 self._submit(moves)
             if not self.pool.busy:
                 if stop or not waits():

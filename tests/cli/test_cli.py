@@ -126,6 +126,15 @@ def test_best_as_json_holds_configuration_scores_and_their_kinds(tuned, capsys):
     assert fresh["low"] <= fresh["mean"] <= fresh["high"]
 
 
+def test_what_only_shows_a_study_answers_without_torch(tuned):
+    """PyTorch takes longer to import than everything else that these commands do."""
+    calls = "main(['best', 'iris.db']); main(['curves', 'iris.db']); main(['params', 'iris.db'])"
+    script = f"import sys; from ayar.cli.main import main; {calls}; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, cwd=tuned)
+    assert "W[1]" in done.stdout
+    assert done.stdout.endswith("False\n")
+
+
 def test_params_lists_every_weight_and_bias_with_its_shape(tuned, capsys):
     told = json.loads(run(capsys, "params", "iris.db", "0", "--json"))
     layers = told["config"]["hidden_layers"]

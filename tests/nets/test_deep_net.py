@@ -5,10 +5,11 @@ import numpy as np
 import pytest
 import torch
 
-from ayar.errors import SpaceError
+from ayar.errors import MissingExtra, SpaceError
 from ayar.nets.deep_net import build_deep_net, deep_net, default_space
 from ayar.nets.recipe import Recipe
 from ayar.nets.tasks import load_task
+from ayar.nets.unmade import UnmadeDeepNet
 
 ACTIVATIONS = {  # g and its slope, given z and a = g(z)
     "relu": (lambda z: np.maximum(z, 0), lambda z, a: (z > 0).astype(float)),
@@ -199,6 +200,21 @@ def test_the_recipe_travels_to_a_worker_and_trains_there_alike(classes):
     config = {"hidden_units": 8, "iterations": 2, "dropout": 0.2}
     there = cloudpickle.loads(cloudpickle.dumps(recipe))
     assert list(there.train(config, 1)) == list(recipe.train(config, 1))
+
+
+def test_an_unmade_recipe_arrives_at_a_worker_as_the_recipe_and_trains_here_alike(classes):
+    unmade = UnmadeDeepNet(classes, precision="high")
+    config = {"hidden_units": 8, "iterations": 2, "dropout": 0.2}
+    there = cloudpickle.loads(cloudpickle.dumps(unmade))
+    assert isinstance(there, Recipe)
+    assert (there.precision, there.build) == ("high", unmade.build)
+    assert list(unmade.train(config, 1)) == list(there.train(config, 1)) == list(deep_net(classes).train(config, 1))
+
+
+def test_without_torch_an_unmade_recipe_says_what_to_install(classes, monkeypatch):
+    monkeypatch.setattr("ayar.nets.unmade.find_spec", lambda name: None)
+    with pytest.raises(MissingExtra, match=r"torch is not installed\. Install it with: pip install 'ayar\[torch\]'"):
+        UnmadeDeepNet(classes)
 
 
 def test_every_configuration_of_the_default_space_trains(data):

@@ -278,6 +278,19 @@ def test_a_worker_that_was_started_ahead_is_the_one_that_trains():
     assert seen
 
 
+def test_a_worker_looks_for_garbage_again_once_it_trains():
+    """While it imports it doesn't, and what it has imported is never looked at again."""
+
+    def watched(config, seed):
+        yield {"loss": 0.0, "enabled": gc.isenabled(), "frozen": gc.get_freeze_count()}
+
+    with pool_of(watched) as pool:
+        pool.submit(Move(0, {}, 0, 0, 3))
+        measured = next(e for _ in range(2) for e in pool.wait() if isinstance(e, Measured))
+    assert measured.metrics["enabled"] == 1
+    assert measured.metrics["frozen"] > 10_000
+
+
 @pytest.mark.parametrize("given", [Workers(0), Workers(1, on="ray")])
 def test_nothing_is_started_ahead_where_no_process_of_this_machine_will_train(given):
     with started_ahead(given, ["wave"], in_lanes=False) as workers:

@@ -16,6 +16,7 @@ from ayar.cli.sources import Opened, remember, reopen
 from ayar.curves.advice import advise
 from ayar.curves.tested import Outcome
 from ayar.errors import LedgerError, NotInLedger, ObjectiveError
+from ayar.nets.registry import registry
 from ayar.records import Trial
 from ayar.reports import terminal
 from ayar.reports.page import render
@@ -130,8 +131,6 @@ def parameter_rows(opened: Opened, config: Mapping[str, Any]) -> list[dict[str, 
     """The registry of a configuration's parameters; empty for a training of the user's own."""
     if "inputs" not in opened.facts:
         return []
-    from ayar.nets.parameters import registry
-
     infos = registry(config, opened.facts["inputs"], opened.facts["outputs"])
     return [
         {

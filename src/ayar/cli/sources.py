@@ -7,7 +7,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from types import ModuleType
@@ -15,6 +15,7 @@ from typing import Any
 
 import ayar
 from ayar.errors import DataError, ObjectiveError, SpaceError, did_you_mean
+from ayar.nets.unmade import UnmadeDeepNet
 from ayar.space import Space
 from ayar.study import Study
 
@@ -123,8 +124,7 @@ class Source:
         if self.command:
             return self.command
         if not self.is_own:
-            recipe = ayar.deep_net(self.task.data, self.task.splits)
-            return replace(recipe, precision=self.precision) if self.precision else recipe
+            return UnmadeDeepNet(self.task.data, self.task.splits, self.precision or "highest")
         name = self.word.rpartition(":")[2]
         if not callable(getattr(self.module, name, None)):
             own = [

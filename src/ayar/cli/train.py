@@ -65,7 +65,7 @@ def tune(args: argparse.Namespace) -> None:
 
 def _imports(args: argparse.Namespace) -> tuple[str, ...]:
     """What workers are sure to need, as far as it is known before the source is opened."""
-    return () if args.source is None or _is_ledger(args) or Source(args.source).is_own else ("ayar.nets.recipe",)
+    return () if args.source is None or _is_ledger(args) or Source(args.source).is_own else ("ayar.nets.deep_net",)
 
 
 def _is_ledger(args: argparse.Namespace) -> bool:

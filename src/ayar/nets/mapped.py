@@ -21,7 +21,7 @@ import numpy as np
 import psutil
 
 from ayar.errors import DataError
-from ayar.nets.measured import cache_folder
+from ayar.nets.cache import cache_folder
 
 SHARE = 0.1
 """Of the memory that is free; a larger array is mapped, for making a task of it takes about four times its size."""

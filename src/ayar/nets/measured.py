@@ -16,6 +16,7 @@ from pathlib import Path
 
 import torch
 
+from ayar.nets.cache import cache_folder
 from ayar.nets.threads import using
 
 Measured = Mapping[str, float]
@@ -43,11 +44,6 @@ def times_as_quick(call: Call, other: Call) -> float:
                 each()
                 best[number] = min(best[number], time.thread_time() - began)
     return round(best[1] / best[0], 3)
-
-
-def cache_folder() -> Path:
-    """The user's folder for what can be made again."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "ayar"
 
 
 def _cache() -> Path:

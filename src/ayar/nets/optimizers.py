@@ -18,7 +18,7 @@ The learning rate is set anew for each mini-batch, from the number of the update
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -27,9 +27,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from ayar.errors import SpaceError, did_you_mean
 from ayar.nets.elementwise import elementwise
 from ayar.nets.measured import Call
+from ayar.nets.names import known
 
 EPSILON = 1e-8
 LARGE = 2**14  # numbers of a lane, from which on an update of its own is worth a call
@@ -354,19 +354,6 @@ def _rates(configs: Sequence[Mapping[str, Any]], first: np.ndarray, n: int, upda
     if rising.any():
         rates = np.where(rising, np.minimum(1.0, (update + 1) / np.maximum(warmup, 1e-300)), rates)
     return peak * rates
-
-
-def known(what: str, name: Any, names: Iterable[str]) -> str:
-    """``name`` if it is one of ``names``; otherwise an error that lists them and guesses which one was meant.
-
-    >>> known("optimizer", "adma", ["adam", "sgd"])
-    Traceback (most recent call last):
-    ayar.errors.SpaceError: Unknown optimizer 'adma'. Known: adam, sgd. Did you mean 'adam'?
-    """
-    names = list(names)
-    if name in names:
-        return str(name)
-    raise SpaceError(f"Unknown {what} {name!r}. Known: {', '.join(names)}.{did_you_mean(str(name), names)}")
 
 
 def _coefficients(rule: Rule, config: Mapping[str, Any]) -> Coefficients:

@@ -11,8 +11,16 @@ from torch import Tensor, nn
 from ayar.nets.alone import share
 from ayar.nets.data import Data
 from ayar.nets.dropout import dropout
-from ayar.nets.parameters import ACTIVATIONS, registry
+from ayar.nets.registry import registry
 from ayar.records import Configuration
+
+ACTIVATIONS: Mapping[str, Callable[[Tensor], Tensor]] = {
+    "relu": torch.relu,
+    "leaky_relu": nn.functional.leaky_relu,
+    "gelu": nn.functional.gelu,
+    "tanh": torch.tanh,
+    "sigmoid": torch.sigmoid,
+}
 
 
 class DeepNet(nn.Module):
@@ -27,7 +35,7 @@ class DeepNet(nn.Module):
         for info in infos:
             self.register_parameter(info.name, nn.Parameter(info.sd * torch.randn(info.shape)))
         self.output_layer = len(infos) // 2
-        self.activation: Callable[[Tensor], Tensor] = ACTIVATIONS[config.get("activation", "relu")]
+        self.activation = ACTIVATIONS[config.get("activation", "relu")]
         self.dropout = share(config, "dropout")
         self.squeeze = squeeze
 

@@ -14,8 +14,9 @@ from torch import Tensor
 
 from ayar.nets.alone import Checkpoint, Material, seed_of, share, whole
 from ayar.nets.layout import Layout
-from ayar.nets.optimizers import SCHEDULES, known, rule_of
-from ayar.nets.parameters import registry
+from ayar.nets.names import known
+from ayar.nets.optimizers import SCHEDULES, rule_of
+from ayar.nets.registry import registry
 from ayar.records import Configuration
 
 

@@ -21,7 +21,7 @@ from ayar.nets.data import Data
 from ayar.nets.func_lanes import FuncLanes
 from ayar.nets.lanes import DenseLanes
 from ayar.nets.metrics import ErrorRate, RootMeanSquare
-from ayar.nets.optimizers import known
+from ayar.nets.names import known
 from ayar.nets.plain_net import build_deep_net
 from ayar.nets.plain_trial import PlainTrial
 from ayar.nets.split_lanes import SplitLanes

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, partial
 
 import numpy as np
 
-from ayar.records import Trial
+from ayar.records import Configuration, Trial
 from ayar.search.base import Problem, Proposal
-from ayar.search.fresh import allowed, golden_order, propose_fresh, searched
+from ayar.search.fresh import allowed, golden_order, propose_each, propose_fresh, searched
 from ayar.search.random_search import Random
 
 _BLOCK = 64
@@ -36,15 +36,16 @@ class QuasiRandom:
             first, stride = golden_order(len(order), problem.seed)
             places = [order[(first + index * stride) % len(order)] for index in range(start, start + n)]
             return propose_fresh(problem, history, [candidates[place] for place in places])
-        # The default stands before the sequence; without its first point the sequence would lose its balance.
-        numbers = [max(index - 1, 0) for index in range(start, start + n)]
-        points = _sobol(problem.space.dimensions, problem.seed, numbers)
-        return propose_fresh(problem, history, [problem.space.decode(point) for point in points])
+        return propose_each(problem, history, n, partial(_guess, problem))
 
 
-def _sobol(dimensions: int, seed: int, numbers: Sequence[int]) -> list[np.ndarray]:
-    """The points of these numbers, each of shape ``(dimensions,)``."""
-    return [_block(dimensions, seed, number // _BLOCK)[number % _BLOCK] for number in numbers]
+def _guess(problem: Problem, number: int, _: Sequence[Configuration]) -> list[Configuration]:
+    """The sequence's point for the configuration of this number, from 1: the default stands before the sequence.
+
+    Without its first point the sequence would lose its balance.
+    """
+    block, place = divmod(number - 1, _BLOCK)
+    return [problem.space.decode(_block(problem.space.dimensions, problem.seed, block)[place])]
 
 
 @lru_cache(maxsize=16)
