@@ -98,8 +98,8 @@ def moves(problem: Problem, history: Sequence[Trial]) -> Iterator[Configuration]
         history[at] for at in order[facts["data"][order] & (facts["readings"][order] >= MIN_POINTS)][:RIVALS].tolist()
     ]
     siblings = [whole_curve(trial, lambda number: next(t for t in history if t.id == number)) for trial in best]
-    asked = []
-    for trial, curve in zip(best[:LEADERS], siblings, strict=False):
+    asked: list[list[Configuration]] = []
+    for trial, curve in zip(best[:LEADERS], siblings, strict=False):  # one is diagnosed when its move is asked for
         verdicts = diagnose(
             curve,
             siblings=siblings,
@@ -108,6 +108,7 @@ def moves(problem: Problem, history: Sequence[Trial]) -> Iterator[Configuration]
         )
         advised = advise(verdicts, trial.config, problem.space)
         asked.append([trial.config | move.changes for move in advised if move.changes])
-    for place in range(max(map(len, asked), default=0)):
+        yield from filter(problem.space.contains, asked[-1][:1])
+    for place in range(1, max(map(len, asked), default=0)):
         configs = [own[place] for own in asked if place < len(own)]
         yield from filter(problem.space.contains, configs)

@@ -188,13 +188,16 @@ class History(Sequence[Trial]):
         if self._seen is not None and (config := self._seen(trial.config)) is not trial.config:
             trial = replace(trial, config=config)
         place = self._places.setdefault(trial.id, len(self._trials))
+        moved = True
         if place == len(self._trials):
             self._trials.append(trial)
             self.started[trial.purpose] += 1
         else:
+            moved = trial.config is not self._trials[place].config
             self._trials[place] = trial
         for kept in self._columns.values():
-            kept.changed[place] = None
+            if moved or not isinstance(kept.of, Points):
+                kept.changed[place] = None
 
     def see(self, config_of: Callable[[Configuration], Configuration]) -> None:
         """From now on show each configuration, also of trials to come, as ``config_of`` gives it: spaces change."""
