@@ -32,6 +32,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from datetime import datetime
+from importlib import import_module
 from importlib.metadata import version
 from pathlib import Path
 
@@ -137,7 +138,8 @@ def compared(seed: int, runs: dict[str, dict]) -> dict[str, object]:
 
 def searched(seed: int, seconds: float, space: str | None, lanes: str) -> None:
     """Search in this process for so many of its processor's seconds; print the falling error and the epochs."""
-    task, _ = ayar.load_task("digits", seed=seed), ayar.Study  # imported here, which is part of the start
+    task, _ = ayar.load_task("digits", seed=seed), ayar.Study
+    import_module("scipy.stats")  # by the second move at the latest; all imports are part of the start
     recipe, best, falls_, epochs = ayar.deep_net(task.data), math.inf, [], 0
     chosen = default_space(task.data) if space is None else ayar.Space.from_toml(space)
     record, begun = Logbook.record, time.process_time()
