@@ -164,6 +164,7 @@ def test_a_trial_that_diverges_is_not_asked_to_go_on(doctor, last_step):
 def test_lanes_that_the_search_leaves_empty_train_fresh_seeds_of_its_leaders(recipe, confirm, expected, monkeypatch):
     """The first seed of the confirmation, which is left out here; none where there is to be no confirmation."""
     monkeypatch.setattr("ayar.tuning.Tuning.confirm", lambda *_: None)
+    monkeypatch.setattr("ayar.tuning.Thinking.least_slice", lambda *_: 1)  # by the clock it may be a whole training
     study = tuned(recipe, trials=12, workers=0, lanes=6, confirm=confirm)
     extra = [trial for trial in study.trials() if trial.purpose is Purpose.RERANK]
     assert len(extra) >= expected
