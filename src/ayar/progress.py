@@ -1,7 +1,9 @@
-"""What a long tuning shows while it runs: a bar with the time left, trials by state, the best so far."""
+"""What a long tuning shows while it runs: the time left, trials by state, the best so far."""
 
 from __future__ import annotations
 
+import math
+import sys
 import time
 from collections import Counter
 from collections.abc import Sequence
@@ -39,26 +41,34 @@ def states_line(trials: Sequence[Trial]) -> str:
 
 
 class ProgressDisplay:
-    """A live two-line display on standard error; silent where that is no terminal, or when not wanted."""
+    """What a tuning shows on standard error while it runs, where that is wanted.
 
-    def __init__(self, *, wanted: bool = True, every_s: float = 0.25) -> None:
+    A bar with two lines in a terminal; one line that is written over in a notebook; elsewhere, in a log say, a line
+    a minute.
+    """
+
+    def __init__(self, *, wanted: bool = True, every_s: float = 0.25, line_every_s: float = 60.0) -> None:
         console = Console(stderr=True)
-        self._live = Live(console=console, transient=True, auto_refresh=False)
-        self._on = wanted and console.is_terminal
-        self._every_s = every_s
-        self._drawn_at = -1e9
+        self._live = Live(console=console, transient=True, auto_refresh=False) if console.is_terminal else None
+        self._over = "\r" if console.is_jupyter else ""
+        self._on = wanted
+        self._every_s = every_s if self._live else 4 * every_s if self._over else line_every_s
         self._began = time.monotonic()
+        self._drawn_at = self._began if not (self._live or self._over) else -math.inf
+        self._width = 0  # of the line that a notebook shows
 
     def __enter__(self) -> Self:
-        if self._on:
+        if self._on and self._live:
             self._live.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._on:
+        if self._on and self._live:
             self._live.stop()
+        elif self._width:
+            self._write("")
 
     @property
     def due(self) -> bool:
@@ -70,15 +80,31 @@ class ProgressDisplay:
         if not self.due:
             return
         self._drawn_at = time.monotonic()
-        self._live.update(self._picture(phase, min(max(done, 0.0), 1.0), trials, best, lanes), refresh=True)
+        done = min(max(done, 0.0), 1.0)
+        if self._live:
+            self._live.update(self._picture(phase, done, trials, best, lanes), refresh=True)
+        else:
+            self._write(f"{phase}, {self._left(done)}: {states_line(trials)}; {best}".removesuffix("; "))
 
     def begin(self) -> None:
         """Start the clock that the time left is read from."""
         self._began = time.monotonic()
 
-    def _picture(self, phase: str, done: float, trials: Sequence[Trial], best: str, lanes: int | None) -> Group:
+    def _left(self, done: float) -> str:
         elapsed = time.monotonic() - self._began
-        left = f"{time_words(elapsed * (1 - done) / done)} left" if done > 0.02 else "starting"
+        return f"{time_words(elapsed * (1 - done) / done)} left" if done > 0.02 else "starting"
+
+    def _write(self, line: str) -> None:
+        """A line of its own, or in a notebook over the last one."""
+        if self._over:
+            sys.stderr.write(f"\r{line:<{self._width}}" if line else f"\r{'':<{self._width}}\r")
+            self._width = max(self._width, len(line))
+        else:
+            sys.stderr.write(f"{line}\n")
+        sys.stderr.flush()
+
+    def _picture(self, phase: str, done: float, trials: Sequence[Trial], best: str, lanes: int | None) -> Group:
+        left = self._left(done)
         left += f", {lanes} lane{'' if lanes == 1 else 's'}" if lanes else ""
         row = Table.grid(padding=(0, 1))
         row.add_row(Text(f"{phase:<9}", style="bold"), ProgressBar(total=1.0, completed=done, width=40), left)

@@ -402,7 +402,8 @@ class Study:
                 leaders on fresh seeds, once half of the budget is searched through, and takes 30 %, or up to 50 % where
                 their readings were luck.
             step_timeout_s: Seconds one step may take before its training counts as hung.
-            progress: Whether to show a bar, where standard error is a terminal.
+            progress: Whether to show on standard error how far it is: a bar in a terminal, a line in a notebook, a
+                line a minute elsewhere.
             lanes: How many trials of a recipe each worker trains as one computation: ``"auto"`` for as many as
                 pay, ``"off"``, or at most this number. No curve changes with it.
             doctor: What the search does with what the curves say: ``"stop"`` those that diverge beyond doubt,

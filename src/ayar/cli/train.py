@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from ayar.run.local import started_ahead
 from ayar.seeds import Purpose
 from ayar.specification import SOURCE
 from ayar.study import Study
+
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
+_PYTHON = {"True": True, "False": False, "None": None}
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -180,6 +184,10 @@ def _value(text: str) -> tuple[str, Any]:
     name, equals, value = text.partition("=")
     if not equals or not name:
         raise SpaceError(f"{text!r} is no NAME=VALUE. For example: learning_rate=0.01")
+    if value in _PYTHON:
+        return name, _PYTHON[value]
+    if _NUMBER.fullmatch(value):  # also .1, 1. and +1, which JSON refuses
+        return name, float(value) if set(value) & set(".eE") else int(value)
     try:
         return name, json.loads(value)
     except json.JSONDecodeError:

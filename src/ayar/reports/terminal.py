@@ -160,9 +160,8 @@ def _winner_lines(story: Story) -> list[RenderableType]:
             )
             lines += _settings(tables.configuration_rows(story, best.config))
         return lines
-    steps = words.plural(winner.stop_step, "step")
-    whole = f" of {story.horizon:,}" if winner.stop_step < story.horizon else ""
-    lines = [Text.assemble((f"Winner: trial {winner.trial}", "bold green"), f", trained {steps}{whole}")]
+    steps = words.steps(winner.stop_step, story.horizon)
+    lines = [Text.assemble((f"Winner: trial {winner.trial}", "bold green"), f", trained {steps}")]
     lines += _settings(tables.configuration_rows(story, winner.config))
     lines.append(Text(""))
     first = tables.scores(winner)[:1]

@@ -152,5 +152,14 @@ def plural(count: int, noun: str) -> str:
     return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
+def steps(count: int, horizon: int) -> str:
+    """How long to train, beside the horizon that a schedule of the learning rate is laid out for.
+
+    >>> steps(24, 50), steps(50, 50)
+    ('24 steps of 50', '50 steps')
+    """
+    return plural(count, "step") + (f" of {horizon:,}" if count < horizon else "")
+
+
 def _trimmed(text: str) -> str:
     return text.rstrip("0").rstrip(".") if "." in text else text
