@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ayar.curves.advice import advise
+from ayar.curves.advice import advise, is_unread
 from ayar.curves.schedules import rate_left
 from ayar.curves.tested import TRIED, hit_rates
 from ayar.curves.verdict import diagnose
@@ -13,7 +13,7 @@ from ayar.intuition.findings import findings
 from ayar.logbook import Logbook
 from ayar.recheck.fingerprint import fingerprint
 from ayar.recheck.history import HISTORY, timeline
-from ayar.records import Trial, Verdict, Winner
+from ayar.records import Advice, Curve, Trial, Verdict, Winner
 from ayar.reports.tables import Story, worth_reading
 from ayar.sealed import OPENED
 from ayar.search.base import SEARCH_DATA, Problem
@@ -46,6 +46,11 @@ def verdicts_on(
     }
 
 
+def _advice(winner: Winner, verdicts: Sequence[Verdict], trials: Sequence[Trial], problem: Problem) -> list[Advice]:
+    curve = next((t.curve for t in trials if t.id == winner.trial), Curve())
+    return [] if is_unread(verdicts, curve) else advise(verdicts, winner.config, problem.space)
+
+
 def tell(book: Logbook, problem: Problem, *, winner: Winner | None, most: int, **more: Any) -> Story:
     """The story of a study; ``more`` are fields of ``Story`` that its logbook can't fill. See ``Study.story``."""
     prints, validation = book.notes("fingerprint"), book.notes("validation")
@@ -64,7 +69,7 @@ def tell(book: Logbook, problem: Problem, *, winner: Winner | None, most: int, *
         "constraints": problem.constraints,
         "trials": tuple(everyone),
         "verdicts": verdicts,
-        "advice": advise(verdicts.get(winner.trial, ()), winner.config, problem.space) if winner is not None else [],
+        "advice": _advice(winner, verdicts.get(winner.trial, ()), everyone, problem) if winner is not None else [],
         "tried": hit_rates(note.body for note in book.notes(TRIED)),
         "unread": () if book.skim is None else book.skim.unread,
         "findings": findings(

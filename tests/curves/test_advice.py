@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ayar.curves import VERDICTS, Attempt, advise, diagnose, try_next
+from ayar.curves.advice import is_unread
 from ayar.errors import SpaceError
 from ayar.records import Advice, Confidence, Curve, Evidence, Measurement, Verdict
 from ayar.space import Choice, Float, Int, Space
@@ -313,3 +314,11 @@ def test_bisection_closes_in_on_the_right_value():
     best = min(attempts, key=lambda attempt: attempt[2])
 
     assert best[1] == "falling well"
+
+
+@pytest.mark.parametrize(
+    ("points", "name", "unread"), [(7, "no clear fault", True), (8, "no clear fault", False), (7, "diverging", False)]
+)
+def test_advice_on_a_curve_of_too_few_points_would_be_a_guess(points, name, unread):
+    curve = Curve(tuple(Measurement(step, 1.0) for step in range(points)))
+    assert is_unread([verdict(name)], curve) is unread

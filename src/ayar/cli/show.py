@@ -13,7 +13,7 @@ from ayar.cli import words
 from ayar.cli.formats import FORMATS, TABLES
 from ayar.cli.output import coloured, say, say_json, write
 from ayar.cli.sources import Opened, remember, reopen
-from ayar.curves.advice import advise
+from ayar.curves.advice import advise, is_unread
 from ayar.curves.tested import Outcome
 from ayar.errors import LedgerError, NotInLedger, ObjectiveError
 from ayar.nets.registry import registry
@@ -82,7 +82,8 @@ def diagnose(args: argparse.Namespace) -> None:
     found = {}
     for trial in chosen:
         verdicts = story.verdicts.get(trial.id, ())
-        found[trial.id] = (verdicts, advise(verdicts, trial.config, study.space))
+        is_mute = is_unread(verdicts, trial.curve)
+        found[trial.id] = (verdicts, [] if is_mute else advise(verdicts, trial.config, study.space))
     together = [] if args.trials else story.findings
     if args.json:
         each = {number: {"verdicts": verdicts, "advice": advice} for number, (verdicts, advice) in found.items()}

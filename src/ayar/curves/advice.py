@@ -10,8 +10,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ayar.curves.reading import MIN_POINTS
 from ayar.curves.verdict import TOO_HIGH, TOO_LOW
-from ayar.records import Advice, Confidence, Configuration, Verdict
+from ayar.records import Advice, Confidence, Configuration, Curve, Verdict
 from ayar.space import Choice, Float, Int, Space
 
 ROLES: dict[str, tuple[str, ...]] = {
@@ -209,6 +210,11 @@ def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> 
         if wanted(config[name]) and (value := wish.change(config[name])) is not None:
             moves[name] = _move(verdict.name, wish.because, name, value, config, space)
     return [move for move in moves.values() if move.changes or move.widen]
+
+
+def is_unread(verdicts: Sequence[Verdict], curve: Curve) -> bool:
+    """Whether a curve has too few points for advice: any wish would be a guess, and the next move is more of it."""
+    return len(curve) < MIN_POINTS and [verdict.name for verdict in verdicts] == ["no clear fault"]
 
 
 def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Callable[[Any], bool]]]:

@@ -6,9 +6,10 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from ayar.curves.advice import is_unread
 from ayar.errors import reason
 from ayar.intuition.findings import ALL_DIVERGE, NO_DIFFERENCE
-from ayar.records import Advice, Gain, Score, ScoreKind, State, Tie, Trial, Winner
+from ayar.records import Advice, Curve, Gain, Score, ScoreKind, State, Tie, Trial, Winner
 from ayar.reports import tables, words
 from ayar.reports.tables import Story
 
@@ -190,8 +191,11 @@ def next_moves(story: Story) -> list[str]:
     if moves or story.winner is None:
         return moves[:_MOST_MOVES]
     again = f"`ayar recheck {story.store}`" if story.store else "a recheck"
+    curve = next((t.curve for t in story.trials if t.id == story.winner.trial), Curve())
+    is_short = story.horizon > 1 and is_unread(story.verdicts.get(story.winner.trial, ()), curve)
+    short = f"The winner's curve has {words.plural(len(curve), 'point')}, too few for advice: measure more often."
     return [
-        "The winner's curve asks for no change. Search on where more time may pay.",
+        short if is_short else "The winner's curve asks for no change. Search on where more time may pay.",
         f"Run {again} when data, code or machine have changed.",
     ]
 
