@@ -418,6 +418,42 @@ def test_a_trial_trained_elsewhere_can_be_added():
         study.add({**config, "z": 7.0}, [])
 
 
+@pytest.mark.parametrize(
+    ("told", "error", "message"),
+    [
+        ([{"step": 1, "loss": 0.5}], ObjectiveError, "needs 'error'"),
+        ([{"step": 1.5, "error": 0.5}], ObjectiveError, "steps are whole numbers, got 1.5"),
+        ([{"step": math.inf, "error": 0.5}], ObjectiveError, "steps are whole numbers, got inf"),
+        ([{"step": 1, "error": 10**400}], ObjectiveError, "too large"),
+        ([{"step": 2, "error": 0.5}, {"step": 1, "error": 0.4}], MoveError, "must rise, got 1 after 2"),
+    ],
+)
+def test_what_cannot_be_read_of_a_trial_from_elsewhere_leaves_nothing_behind(told, error, message):
+    study = Study(space=SPACE, minimize="error")
+    with pytest.raises(error, match=message):
+        study.add(SPACE.default(), told)
+    assert study.trials() == []
+
+
+@pytest.mark.parametrize("huge", [1e155, 1.7e308, -1e200])
+def test_a_loss_too_large_to_reckon_with_is_a_diverged_training_and_in_nobodys_way(huge):
+    """Squares of such numbers would be infinite, and differences of them NaN, in the search as in every interval."""
+    study = Study(space=SPACE, minimize="error", horizon=2)
+    configs = [{**SPACE.default(), "x": 0.1 * number} for number in range(1, 9)]
+    for purpose in (Purpose.SEARCH, Purpose.RERANK, Purpose.FINALISE):
+        for number, config in enumerate(configs):
+            for seed in range(2):
+                last = huge if number == seed == 1 else 0.1 * number + 0.01 * seed
+                study.add(config, [{"step": 1, "error": 1.0}, {"step": 2, "error": last}], seed=seed, purpose=purpose)
+    broken = [trial for trial in study.trials() if trial.state is State.DIVERGED]
+    assert [trial.config["x"] for trial in broken] == [0.2] * 3
+    assert broken[0].curve.measurements[-1].metrics == {"error": huge}
+    assert study.winner().config == configs[0]
+    assert study.recommend().config["x"] == 0.1
+    assert study.ask(2)
+    assert study.story().verdicts[broken[0].id][0].name == "diverging"
+
+
 SLOW = textwrap.dedent("""
     import sys, time, ayar
     def train(config, seed):

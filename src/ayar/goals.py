@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from ayar.errors import SpaceError
-from ayar.records import Metric, Trial, config_key
+from ayar.records import Metric, Trial, bounded, config_key
 
 COST = "cost_s"
 """The metric that every trial has: the seconds spent on it."""
@@ -98,7 +98,8 @@ def objectives_of(minimize: str | Sequence[str] | None, maximize: str | Sequence
 
 def value_of(trial: Trial, metric: str) -> float:
     """What a metric came to where the trial was last measured; NaN where it never was."""
-    values = (m.metrics[metric] for m in reversed(trial.curve.measurements) if metric in m.metrics and m.step > 0)
+    measured = (m for m in reversed(trial.curve.measurements) if metric in m.metrics and m.step > 0)
+    values = (bounded(m.metrics[metric]) for m in measured)
     return next(values, trial.cost_s if metric == COST and trial.curve.measurements else math.nan)
 
 

@@ -177,6 +177,20 @@ class Logbook:
 
     # -- what came of it ---------------------------------------------------------------------------------------
 
+    def read(self, rows: Iterable[Mapping[str, Any]], step: int) -> list[Measurement]:
+        """What was told, as measurements; ``step`` stands where a row doesn't say its own.
+
+        Raises:
+            ObjectiveError: A row lacks the metric, or isn't made of numbers.
+            MoveError: The steps don't rise.
+        """
+        told = [dict(row) for row in rows]
+        found = [self.metric.measurement(row.pop("step", step), row.pop("cost_s", 0.0), row) for row in told]
+        try:
+            return [*Curve(tuple(found))]
+        except ValueError as error:
+            raise MoveError(f"{error} Tell each step once, by rising steps.") from None
+
     def tell(self, move: Move, rows: Iterable[Mapping[str, Any]], *, error: str | None, ended: bool) -> None:
         """Answer an outstanding move, asked here or by another process; see ``Study.tell``."""
         self.refresh()
@@ -197,19 +211,16 @@ class Logbook:
                 f"The move of trial {trial.id} to step {move.stop_step} isn't outstanding: the trial is "
                 f"{trial.state} at step {trial.curve.last_step}. Was it told before?"
             )
-        new = []
-        for row in rows:
-            metrics = dict(row)
-            step, cost_s = metrics.pop("step", move.stop_step), metrics.pop("cost_s", 0.0)
-            new.append(self.metric.measurement(step, cost_s, metrics))
-            if trial.fork_step > 0 and new[-1].step <= trial.fork_step:
+        new = self.read(rows, move.stop_step)
+        for each in new:
+            if trial.fork_step > 0 and each.step <= trial.fork_step:
                 raise MoveError(
                     f"Trial {trial.id} began with the state of trial {trial.parent} at step {trial.fork_step}, but "
-                    f"step {new[-1].step} was told. Tell steps start_step + 1 to stop_step."
+                    f"step {each.step} was told. Tell steps start_step + 1 to stop_step."
                 )
-            if new[-1].step > move.stop_step:
+            if each.step > move.stop_step:
                 raise MoveError(
-                    f"Trial {trial.id} is to stop at step {move.stop_step}, but step {new[-1].step} was told. "
+                    f"Trial {trial.id} is to stop at step {move.stop_step}, but step {each.step} was told. "
                     "Tell steps start_step + 1 to stop_step."
                 )
         self._append(trial, new)

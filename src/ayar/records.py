@@ -27,6 +27,24 @@ Configuration = dict[str, Any]
 """One value for each active hyperparameter: numbers, strings, booleans, or a list of them (``PerLayer``)."""
 
 
+LARGEST = 1e100
+"""A metric beyond this, up or down, counts as infinite: its training has diverged, and squares would be no numbers."""
+
+
+def bounded(value: float) -> float:
+    """A measured value as it is reckoned with: infinite beyond ``LARGEST``; NaN stays NaN.
+
+    >>> bounded(0.5), bounded(1e200), bounded(-1e200)
+    (0.5, inf, -inf)
+    """
+    return math.copysign(math.inf, value) if abs(value) > LARGEST else value
+
+
+def all_bounded(values: np.ndarray) -> np.ndarray:
+    """Measured values, of any shape, as they are reckoned with; see ``bounded``."""
+    return np.where(np.abs(values) > LARGEST, np.copysign(np.inf, values), values)
+
+
 def config_key(config: Mapping[str, Any]) -> str:
     """A text that is equal for equal configurations, whatever the order of their keys.
 
@@ -60,7 +78,8 @@ class Measurement:
 
     Attributes:
         step: Units of training done so far, usually epochs. 0 is the untrained net.
-        loss: The number Ayar minimises; the negated metric where the study maximises. Non-finite: diverged.
+        loss: The number Ayar minimises; the negated metric where the study maximises, and infinite where that is
+            beyond ``LARGEST``. Non-finite: diverged.
         cost_s: Seconds this step took, its evaluation included.
         metrics: Everything that was measured, as the objective named it and with its own sign.
     """
@@ -101,11 +120,18 @@ class Metric:
             )
         try:
             values = {key: float(value) for key, value in metrics.items()}
-            return Measurement(int(step), self.loss(values[self.name]), float(cost_s), values)
-        except (TypeError, ValueError) as error:
+            return Measurement(_whole(step), self.loss(bounded(values[self.name])), float(cost_s), values)
+        except (TypeError, ValueError, OverflowError) as error:
             raise ObjectiveError(
                 f"Step {step} reported {dict(metrics)} with cost_s={cost_s}: {error}. Report plain numbers."
             ) from None
+
+
+def _whole(step: Any) -> int:
+    number = float(step)
+    if not number.is_integer():
+        raise ValueError(f"steps are whole numbers, got {step}")
+    return int(step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +193,7 @@ class Curve:
     def summed(self) -> Summary:
         """The curve in a few numbers."""
         steps, losses = self.steps_and_losses
-        trained = losses[1:] if steps and steps[0] == 0 else losses
+        _, trained = self.trained_losses
         return Summary(
             len(losses),
             steps[-1] if steps else 0,
@@ -192,6 +218,8 @@ class Curve:
     def metric(self, name: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of one metric, each of shape ``(n,)``, where it was measured. ``"loss"`` is the loss.
 
+        Values are as they are reckoned with; see ``bounded``.
+
         >>> Curve((Measurement(1, 0.5, metrics={"train_probe": 2.0}), Measurement(2, 0.4))).metric("train_probe")
         (array([1]), array([2.]))
         """
@@ -201,7 +229,7 @@ class Curve:
             if name == "loss" or name in m.metrics
         ]
         steps, values = zip(*pairs, strict=True) if pairs else ((), ())
-        return np.array(steps, dtype=int), np.array(values, dtype=float)
+        return np.array(steps, dtype=int), all_bounded(np.array(values, dtype=float))
 
     def extended(self, more: Iterable[Measurement]) -> Curve:
         """This curve with later measurements appended."""

@@ -215,10 +215,12 @@ class Study:
 
         Raises:
             SpaceError: The configuration has a hyperparameter that the space lacks, or a value it can't take.
+            ObjectiveError: A measurement lacks the metric or isn't made of numbers.
+            MoveError: The steps don't rise.
         """
         config = self.space.complete(config, outside=True)
         rows = list(measurements)
-        last = max((int(row.get("step", self.horizon)) for row in rows), default=0)
+        last = max((each.step for each in self._book.read(rows, self.horizon)), default=0)
         index = sum(t.purpose is purpose for t in self.trials())
         move = self._book.start(
             config, trial_seed(self.seed, purpose, index) if seed is None else seed, purpose, max(last, 1)

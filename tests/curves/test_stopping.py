@@ -1,5 +1,7 @@
 """A training is stopped early for divergence beyond doubt, and for nothing else."""
 
+import math
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -47,6 +49,13 @@ def test_no_other_curve_is_stopped(losses):
 def test_a_validation_loss_alone_stops_nothing(metric):
     """It may rise by overfitting, after its best value has long been measured."""
     assert diverges(curve(RISING, metric), horizon=40) is None
+
+
+@pytest.mark.parametrize("last", [math.inf, 1e300])
+def test_a_training_loss_that_became_infinite_is_stopped_where_only_another_one_is_judged(last):
+    losses = [1.0] * 6 + [last] * 3
+    found = diverges(Curve(tuple(Measurement(n, 0.5, metrics={"train_probe": y}) for n, y in enumerate(losses))))
+    assert found is not None
 
 
 @given(st.lists(st.floats(0.1, 100), min_size=8, max_size=30), st.sampled_from([1e-6, 0.5, 1e6]))

@@ -442,6 +442,24 @@ def test_every_curve_gets_a_verdict(values):
     assert all(verdict.name in VERDICTS for verdict in found)
 
 
+NUMBERS = st.floats(allow_nan=True, allow_infinity=True) | st.sampled_from([0.0, 1e-300, 0.1, 1.0, 1e100, 1e300])
+METRICS = ("train_probe", "valid_loss", "update_ratio", "gradient_norm", "gradient_norm_max", "dead_units")
+
+
+@settings(deadline=None, max_examples=60)
+@given(st.data(), st.integers(8, 20))
+def test_every_curve_gets_a_verdict_whatever_else_was_measured(data, points):
+    """Values may be infinite, NaN, or so large that their squares are; none of it warns."""
+    drawn = {name: data.draw(arrays(float, points, elements=NUMBERS)).tolist() for name in ("loss", *METRICS)}
+    rows = [(drawn["loss"][step], {name: drawn[name][step] for name in METRICS}) for step in range(points)]
+    here, there = (
+        Curve(tuple(Measurement(step, loss, metrics=metrics) for step, (loss, metrics) in enumerate(course)))
+        for course in (rows, rows[::-1])
+    )
+
+    assert diagnose(here, siblings=[there], horizon=points, n_classes=3)
+
+
 COURSES = st.builds(
     lambda left, speed, noise, swing, seed: (
         left

@@ -137,7 +137,7 @@ def test_a_training_that_ends_early_says_so(trainer, move):
     assert events == [Measured(0, 1, events[0].cost_s, {"loss": 0.5}), Finished(0, ended=True)]
 
 
-@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf, 1e200])
 def test_a_diverged_training_is_stopped_at_once(trainer, move, bad):
     def train(config, seed):
         yield 0.5

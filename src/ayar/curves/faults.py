@@ -68,13 +68,13 @@ def _same_rows(r: Reading) -> Verdict | None:
     if r.metric == "loss" or len(common) < MIN_POINTS:
         return None
     a, b = train[at], valid[valid_at]
-    apart = float(np.abs(a - b).max() / (np.abs(a).max() or 1.0))
-    if apart > 1e-9 or not a.any():
+    apart, size = float(np.abs(a - b).max()), float(np.abs(a).max())
+    if not apart <= 1e-9 * size or size == 0:
         return None
     return r.verdict(
         "broken pipeline",
         "Training and validation loss are one and the same number throughout: they are measured on the same rows.",
-        Evidence("train_valid_difference", apart, 1e-9),
+        Evidence("train_valid_difference", apart / size, 1e-9),
     )
 
 
@@ -217,7 +217,7 @@ def exploding(r: Reading) -> Verdict | None:
     usual = max(float(np.median(norms)), float(np.median(norms[:3]))) if len(norms) else 0.0
     if usual <= 0:
         return None
-    tail = float(largest.max() / usual)
+    tail = float(largest.max()) / usual
     if tail <= r.thresholds.tail or not (
         r.signals.nonfinite_step is not None or diverging(r) or too_high(r) or spikes(r)
     ):

@@ -11,7 +11,7 @@ import numpy as np
 
 from ayar.curves.signals import Signals, signals
 from ayar.curves.thresholds import FITTED, Thresholds
-from ayar.records import Confidence, Curve, Evidence, Verdict
+from ayar.records import Confidence, Curve, Evidence, Verdict, all_bounded
 
 READABLE = ("train_probe", "train_loss", "loss")
 """Metrics that a curve is read from, the best first."""
@@ -21,6 +21,8 @@ UPDATE_RATIO = "update_ratio"
 
 MIN_POINTS = 8
 """With fewer points only divergence is judged."""
+
+_FARTHEST = 1e9  # no stride is told to be longer, or shorter, than so many times another
 
 _LEVELS = tuple(Confidence)
 
@@ -164,13 +166,14 @@ def read(
 
 
 def _columns(curve: Curve) -> dict[str, tuple[np.ndarray, np.ndarray]]:
-    """Every metric of a curve in one go: rules look at half a dozen, several times."""
+    """Every metric of a curve in one go, as ``Curve.metric`` gives it: rules look at half a dozen, several times."""
     steps = np.array([m.step for m in curve], dtype=int)
-    columns = {"loss": (steps, np.array([m.loss for m in curve], dtype=float))}
+    columns = {"loss": (steps, all_bounded(np.array([m.loss for m in curve], dtype=float)))}
     for name in set().union(*(m.metrics for m in curve)) - {"loss"}:
         values = [m.metrics.get(name) for m in curve]
         known = np.array([value is not None for value in values]) if None in values else slice(None)
-        columns[name] = steps[known], np.array([value for value in values if value is not None], dtype=float)
+        given = np.array([value for value in values if value is not None], dtype=float)
+        columns[name] = steps[known], all_bounded(given)
     return columns
 
 
@@ -204,9 +207,12 @@ def _stride(columns: Mapping[str, tuple[np.ndarray, np.ndarray]], rival: Curve, 
     """How much of its weights a run changed in one update, over how much of its own ``rival`` did."""
     if UPDATE_RATIO not in columns:
         return math.nan
-    theirs = [m.metrics.get(UPDATE_RATIO, math.nan) for m in rival.measurements[: _points(rival, last_step)]]
-    own, others = (each[np.isfinite(each) & (each > 0)] for each in (columns[UPDATE_RATIO][1], np.array(theirs)))
-    return float(np.median(own) / np.median(others)) if len(own) and len(others) else math.nan
+    steps, theirs = rival.metric(UPDATE_RATIO)
+    both = columns[UPDATE_RATIO][1], theirs[steps <= last_step]
+    own, others = (each[np.isfinite(each) & (each > 0)] for each in both)
+    if not len(own) or not len(others):
+        return math.nan
+    return min(max(float(np.median(own)) / float(np.median(others)), 1 / _FARTHEST), _FARTHEST)
 
 
 def _points(curve: Curve, last_step: int) -> int:

@@ -45,6 +45,8 @@ def _lies_above_its_start(curve: Curve) -> bool:
     if metric is None or not all(m.metrics.get(metric, first[metric]) > first[metric] for m in last):
         return False
     values = curve.metric(metric)[1]
+    if not np.isfinite(values).all():
+        return True
     moves = np.diff(values)
     scatter = 1.4826 * float(np.median(np.abs(moves - np.median(moves)))) / 2**0.5
     start, least = float(values[0]), float(values[-PATIENCE:].min())

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ayar.errors import ObjectiveError
-from ayar.records import Move
+from ayar.records import Move, bounded
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.folders import prepared
 from ayar.run.handover import is_to_retrace
@@ -215,7 +215,7 @@ class LaneTrainer:
             else:
                 yield Measured(trial, step, shares[trial], metrics)
                 lane.step, lane.cost_s = step, 0.0
-                lane.diverged = not math.isfinite(metrics[self._training.metric])
+                lane.diverged = not math.isfinite(bounded(metrics[self._training.metric]))
         for trial in count:
             if trial in self._loaded and (lane := self._loaded[trial]).done:
                 yield from self._unload(trial, Finished(trial, ended=lane.diverged or lane.stop < lane.move.stop_step))

@@ -15,7 +15,7 @@ from typing import Protocol
 
 from ayar.checkpoints import sign
 from ayar.errors import ObjectiveError, TrainingFailed, did_you_mean
-from ayar.records import Configuration, Leg, Move, training_key
+from ayar.records import Configuration, Leg, Move, bounded, training_key
 from ayar.run.events import Event, Failed, Finished, Measured
 from ayar.run.folders import own_folder, prepared
 from ayar.run.handover import holds_state, is_to_retrace
@@ -154,7 +154,7 @@ class AloneTrainer:
                     break
                 step, metrics = measured
                 yield Measured(move.trial, step, cost_s, metrics)
-                ended = not math.isfinite(metrics[self._training.metric])
+                ended = not math.isfinite(bounded(metrics[self._training.metric]))
             if self._training.kept_alive and not ended and step < self._horizon:
                 self._pause(move, step, steps)
             else:
