@@ -30,6 +30,14 @@ def test_a_mean_interval_in_literals():
     assert mean_interval([1, 2, 3]) == pytest.approx((2.0, 2 - 2.484138, 2 + 2.484138), abs=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-130, 1e90])
+def test_a_score_interval_minds_no_unit(unit):
+    """Cubes of small losses are zero, and so would be what their skewness is divided by."""
+    readings = np.array([1.0, 1.1, 1.2, 1.3, 4.0])
+
+    assert np.array(score_interval(unit * readings)) / unit == pytest.approx(score_interval(readings), rel=1e-9)
+
+
 def test_one_reading_has_no_spread():
     assert mean_interval([0.25]) == (0.25, 0.25, 0.25)
 

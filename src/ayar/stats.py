@@ -62,7 +62,8 @@ def score_interval(values: ArrayLike, level: float = 0.95) -> tuple[float, float
     variance = float((centred**2).mean())
     if n < 3 or variance <= (1e-12 * mean) ** 2:
         return mean, low, high
-    skewness = float((centred**3).mean()) / variance**1.5 * float(np.sqrt(n * (n - 1))) / (n - 2)
+    standard = centred / np.sqrt(variance)  # the cubes of small losses would be zero
+    skewness = float((standard**3).mean()) * float(np.sqrt(n * (n - 1))) / (n - 2)
     sd = float(readings.std(ddof=1))
     reach = (high - mean) / sd  # Student's quantile / sqrt(n)
     bent = [mean - sd * _hall(sign * reach, skewness, n) for sign in (1, -1)]

@@ -71,6 +71,21 @@ def test_the_shift_has_welchs_interval():
     assert moved.mean == pytest.approx(0.111333, abs=1e-6)
 
 
+@pytest.mark.parametrize("unit", [1e-130, 1e90])
+def test_what_is_concluded_minds_no_unit(unit):
+    before, now = unit * np.array([0.10, 0.12, 0.11, 0.14, 0.09]), unit * np.array([0.20, 0.26, 0.21])
+    moved, plain = shift(before, now), shift(before / unit, now / unit)
+    assert (moved.low / unit, moved.high / unit) == pytest.approx((plain.low, plain.high), rel=1e-9)
+    gains = np.array([0.3, 0.3, 0.4, 0.2, 0.3, 0.4, 0.1, 0.3])
+    assert p_value(unit * gains) == pytest.approx(p_value(gains), rel=1e-9)
+    assert look_at(unit * gains, 0.04) is look_at(gains, 0.04) is Outcome.BETTER
+
+
+@pytest.mark.parametrize("smallest", [1e-170, 5e-324])
+def test_gains_whose_squares_are_zero_are_judged_all_the_same(smallest):
+    assert p_value([smallest, 3 * smallest, 2 * smallest, 4 * smallest]) < 0.05
+
+
 def test_a_shift_from_a_single_reading_has_no_interval():
     moved = shift([1.0], [3.0, 3.5])
     assert (moved.mean, moved.low, moved.high) == (2.25, -math.inf, math.inf)

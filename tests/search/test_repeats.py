@@ -14,6 +14,11 @@ def read(config, loss, number, step=1):
     return Trial(number, {"x": config}, number, curve=Curve((Measurement(step, loss),)), target_step=step, ended=True)
 
 
+def test_repeats_that_differ_by_next_to_nothing_leave_the_means_as_they_are():
+    means = np.array([3.0, 1.0, 2.0, 4.0, 5.0])
+    assert posterior_means(means, np.array([2, 2, 1, 1, 1]), 1e-170).tolist() == means.tolist()
+
+
 def test_posterior_means_are_those_of_numerical_integration():
     means, counts, noise = np.array([0.1, 0.14, 0.2, 0.3, 0.9]), np.array([1, 4, 2, 1, 1]), 0.05
     best = means[:4]

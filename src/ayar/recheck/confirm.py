@@ -124,7 +124,8 @@ def shift(before: ArrayLike, now: ArrayLike, level: float = 0.95) -> Estimate:
         return Estimate(moved, moved, moved)
     from scipy.special import stdtrit
 
-    freedom = parts.sum() ** 2 / (parts**2 / [len(old) - 1, len(new) - 1]).sum()
+    shares = parts / parts.sum()  # their squares, not those of variances, which may be too small for a number
+    freedom = 1 / (shares**2 / [len(old) - 1, len(new) - 1]).sum()
     half = float(stdtrit(freedom, (1 + level) / 2) * math.sqrt(parts.sum()))
     return Estimate(moved, moved - half, moved + half)
 
@@ -322,6 +323,7 @@ def _alike(d: np.ndarray) -> bool:
 
 
 def _t(d: np.ndarray) -> float:
+    d = d / np.abs(d).max()  # the squares of small gains would be zero
     return float(d.mean() / (d.std(ddof=1) / math.sqrt(len(d))))
 
 
@@ -333,6 +335,7 @@ def _lopsided_t(d: np.ndarray) -> float:
     """
     if _alike(d) or len(d) < _TELLS_SKEWNESS:
         return math.inf
+    d = d / np.abs(d).max()
     centred = d - d.mean()
     skewness = float((centred**3).mean() / (centred**2).mean() ** 1.5)
     if skewness >= 0:

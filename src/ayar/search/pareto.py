@@ -17,6 +17,7 @@ from ayar.search.history import FACTS, STATES, column
 
 _FEWEST = 6  # trials before anything is modelled
 _AUGMENTED = 0.05
+_LEAST_SPAN = 1e-9  # of what all trials span; a front that spans less is level
 _ENDED = STATES.index(State.COMPLETED)
 
 
@@ -57,6 +58,7 @@ class Pareto:
 def chebyshev(losses: np.ndarray, weights: np.ndarray) -> np.ndarray:
     """Several losses joined to one, shape ``(n,)``; each is scaled so that their front spans 1."""
     best = losses[undominated(losses)]
-    low, span = best.min(axis=0), np.ptp(best, axis=0)
-    weighted = weights * (losses - low) / np.where(span > 0, span, np.ptp(losses, axis=0) + 1e-300)
+    low, span, widest = best.min(axis=0), np.ptp(best, axis=0), np.ptp(losses, axis=0)
+    span = np.where(span > _LEAST_SPAN * widest, span, widest)
+    weighted = weights * (losses - low) / np.where(span > 0, span, 1.0)
     return np.asarray(weighted.max(axis=1) + _AUGMENTED * weighted.sum(axis=1))

@@ -57,4 +57,5 @@ def posterior_means(means: np.ndarray, counts: np.ndarray, noise: float) -> np.n
     among = float(means[better].var(ddof=1)) if len(better) > 1 else 0.0
     spread = max(among - float(variance[better].mean()), 1e-3 * among, 1e-300)
     centre = float(means[better].mean())
-    return np.asarray((means / variance + centre / spread) / (1 / variance + 1 / spread)) if noise else means
+    weight = spread / (spread + variance)  # of a configuration's own mean
+    return np.asarray(weight * means + (1 - weight) * centre) if noise else means
