@@ -25,7 +25,7 @@ def save(folder, step):
 
 
 def test_the_newest_counts_and_older_ones_are_removed(tmp_path):
-    assert latest_checkpoint(tmp_path) is None
+    assert latest_checkpoint(tmp_path) is latest_checkpoint(tmp_path / "not there yet") is None
     for step in (9, 10, 11):
         with checkpoint(tmp_path, step, suffix=".npz", keep=2) as path:
             np.savez(path, step=step)

@@ -76,7 +76,7 @@ def checkpoint(folder: Path | str, step: int, *, suffix: str = "", keep: int = 1
 
 
 def latest_checkpoint(folder: Path | str) -> tuple[int, Path] | None:
-    """The step and the path of the newest checkpoint in a folder; None where there is none."""
+    """The step and the path of the newest checkpoint in a folder; None where there is none, or no folder yet."""
     found = _checkpoints(Path(folder))
     return found[-1] if found else None
 
@@ -132,7 +132,7 @@ def _bytes(folder: Path) -> int:
 
 
 def _checkpoints(folder: Path) -> list[tuple[int, Path]]:
-    found = ((_NAME.fullmatch(path.name), path) for path in folder.iterdir())
+    found = ((_NAME.fullmatch(path.name), path) for path in (folder.iterdir() if folder.is_dir() else ()))
     return sorted((int(name[1]), path) for name, path in found if name)
 
 

@@ -7,7 +7,7 @@ from functools import partial
 
 from ayar.goals import eligible
 from ayar.logbook import Logbook
-from ayar.recheck.history import adopted
+from ayar.recheck.history import ADOPTED, FOUND, adopted
 from ayar.records import ScoreKind, Trial, Winner
 from ayar.sealed import OPENED, test_score
 from ayar.search.base import Problem
@@ -26,8 +26,8 @@ def may_win(book: Logbook, problem: Problem, *, changed: bool) -> list[Trial]:
 
 def winner(book: Logbook, problem: Problem, *, changed: bool) -> Winner | None:
     """The configuration chosen so far; see ``Study.winner``."""
-    taken = book.notes("adopted")
-    found = adopted([*book.notes("confirmation"), *taken], book.trials, book.metric) if taken else None
+    taken = book.notes(ADOPTED)
+    found = adopted([*book.notes(FOUND), *taken], book.trials, book.metric) if taken else None
     if found is None:
         found = choose(may_win(book, problem, changed=changed), book.metric, problem.space, _interval(book))
     openings = book.notes(OPENED)

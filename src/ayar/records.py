@@ -15,7 +15,7 @@ import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -52,6 +52,11 @@ def config_key(config: Mapping[str, Any]) -> str:
     True
     """
     return _encode(config)
+
+
+def is_number(value: Any) -> TypeGuard[int | float]:
+    """Whether a hyperparameter's value is a number; truths are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def training_key(config: Mapping[str, Any], seed: int) -> str:

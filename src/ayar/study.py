@@ -182,7 +182,8 @@ class Study:
             move: The move that is answered.
             measurements: Dicts that hold the study's metric, ``"step"``, and optionally ``"cost_s"`` (seconds this
                 step took) and further metrics. A dict without a step, or a bare number, stands for ``stop_step``.
-                Step 0, the untrained net, may come first. A non-finite value of the metric: the trial diverged.
+                Step 0, the untrained net, may come first. A non-finite value of the metric, or one beyond
+                1e100: the trial diverged.
             error: Why the training failed. The trial is not tried again.
             ended: The training ended by itself before ``stop_step``.
 

@@ -54,4 +54,4 @@ class Thinking:
         if min(len(self._decisions), len(self._steps)) < FEWEST:
             return 1
         steps = max(SHARE, workers) * median(self._decisions) / max(median(self._steps), 1e-9)
-        return int(2 ** max(math.floor(math.log2(steps)), 0))
+        return int(2 ** math.floor(math.log2(max(steps, 1))))

@@ -18,7 +18,7 @@ from ayar.curves.signals import trailing_median
 from ayar.errors import reason
 from ayar.intuition.effects import explained_share
 from ayar.lineage import begun_anew
-from ayar.records import Configuration, Evidence, State, Trial, Verdict, config_key
+from ayar.records import Configuration, Evidence, State, Trial, Verdict, config_key, is_number
 from ayar.search.base import SEARCH_DATA
 from ayar.space import Choice, Float, Int, Space
 
@@ -96,7 +96,7 @@ class _Wall:
     def of_study(known: _Known) -> _Wall | None:
         """The wall right above the learning rates of the best five, if there is one."""
         name = next((name for name in ROLES["learning_rate"] if name in known.space), "")
-        rates = {t.id: t.config[name] for t in known.trials if _is_number(t.config.get(name))}
+        rates = {t.id: t.config[name] for t in known.trials if is_number(t.config.get(name))}
         edge = max((rates[t.id] for t in known.leaders[:5] if t.id in rates), default=0.0)
         beyond = [number in known.diverged for number, rate in rates.items() if edge < rate <= 10 * edge]
         below = [number in known.diverged for number, rate in rates.items() if edge / 10 <= rate <= edge]
@@ -202,7 +202,7 @@ def _walls(known: _Known) -> list[Finding]:
 def _too_wild(known: _Known) -> list[Finding]:
     """Many trials diverge, and the learning rate tells which: the one that parts them best from the others."""
     name = next((name for name in ROLES["learning_rate"] if name in known.space), "")
-    rated = [(t.config[name], t.id in known.diverged) for t in known.trials if _is_number(t.config.get(name))]
+    rated = [(t.config[name], t.id in known.diverged) for t in known.trials if is_number(t.config.get(name))]
     share = sum(wild for _, wild in rated) / max(len(rated), 1)
     if len(rated) < FEWEST or share < 0.2 or _Wall.of_study(known) is not None:
         return []
@@ -273,10 +273,6 @@ def _ended_badly(trial: Trial) -> bool:
     return trial.state in (State.FAILED, State.DIVERGED) or not trial.curve.trained
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _edges(known: _Known) -> list[Finding]:
     """Whether the leaders crowd at an edge, more than trials do there anyhow: a binomial test, Bonferroni-corrected."""
     if len(known.trials) < FEWEST or len(known.leaders) < LEADERS:
@@ -331,7 +327,7 @@ def _beyond(entry: Any, name: str, *, upper: bool) -> float | None:
     Natural are 0 and, for a share such as a momentum, nearly 1; and 1 for what is counted.
     """
     if isinstance(entry, Choice):
-        numbers = [c for c in entry.choices if isinstance(c, int | float) and not isinstance(c, bool)]
+        numbers = [choice for choice in entry.choices if is_number(choice)]
         if not entry.ordered or len(numbers) < max(len(entry.choices), 3) or min(numbers) <= 0:
             return None
         return numbers[-1] ** 2 / numbers[-2] if upper else numbers[0] ** 2 / numbers[1]

@@ -9,10 +9,9 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Mapping
-from typing import Any
 
 from ayar.curves.advice import ROLES
-from ayar.records import Configuration, config_key
+from ayar.records import Configuration, config_key, is_number
 from ayar.space import Float, Int, Space
 
 Change = tuple[float, float]
@@ -99,7 +98,7 @@ def _for_batch_size(config: Configuration, ratio: float, adaptive: bool | None) 
     rules: list[tuple[Factors, str]] = []
     if adaptive is not False:
         inner = {
-            name: ratio for name in ("beta1", "beta2") if _number(config.get(name)) and ratio * (1 - config[name]) < 1
+            name: ratio for name in ("beta1", "beta2") if is_number(config.get(name)) and ratio * (1 - config[name]) < 1
         }
         rules.append(
             (
@@ -126,12 +125,8 @@ def _moved(config: Configuration, space: Space, factors: Factors) -> Configurati
     for role, factor in factors.items():
         name = next((n for n in ROLES.get(role, (role,)) if n in config and n in space), None)
         entry = space[name] if name is not None else None
-        if name is None or not isinstance(entry, Float | Int) or not _number(config[name]):
+        if name is None or not isinstance(entry, Float | Int) or not is_number(config[name]):
             continue
         value = 1 - factor * (1 - config[name]) if role.startswith("beta") else factor * config[name]
         moved[name] = at_or_near(entry, value)
     return moved
-
-
-def _number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

@@ -8,7 +8,7 @@ from typing import Any
 
 from ayar.errors import SpaceError
 from ayar.recheck.rules import Change
-from ayar.records import Configuration
+from ayar.records import Configuration, is_number
 from ayar.space import PerLayer, Space
 
 _ROWS_NOTED = 1.2  # a training set that grew or shrank by less calls for no rule
@@ -54,7 +54,7 @@ def resized(
 def _size(name: str, value: Any) -> float:
     """A size as a number; of one value for each layer their mean."""
     each = value if isinstance(value, list | tuple) else [value]
-    numbers = [v for v in each if isinstance(v, int | float) and not isinstance(v, bool) and v > 0]
+    numbers = [v for v in each if is_number(v) and v > 0]
     if not each or len(numbers) != len(each):
         raise SpaceError(f"changed: {name}={value!r} is no size. Give a number above 0, as in batch_size=512.")
     return math.fsum(numbers) / len(numbers)

@@ -17,11 +17,12 @@ from ayar.recheck.data import Profile, profile_of
 from ayar.recheck.drift import Drift, drift
 from ayar.recheck.due import Watched
 from ayar.recheck.fingerprint import fingerprint
+from ayar.recheck.history import ALARM, BEGUN, FOUND, RECHECKED
 from ayar.records import Configuration
 from ayar.run.command import Command
 from ayar.run.objective import as_training
 
-PRINT, PROFILE, BEGUN, THROUGHPUT = "fingerprint", "data profile", "recheck begun", "throughput"
+PRINT, PROFILE, THROUGHPUT = "fingerprint", "data profile", "throughput"
 """Kinds of the notes that keep it."""
 
 _PROBED = 4  # steps of a probe; the first includes starting up
@@ -68,20 +69,20 @@ def watched(notes: Sequence[Note], world: World | None, *, imported: bool = Fals
         world: The world now; None where what is trained isn't known.
         imported: Whether a winner from elsewhere is watched, of which only rechecks are on record.
     """
-    own = [n for n in notes if n.kind != "recheck" or n.body.get("imported", False) == imported]
-    checks = [n for n in own if n.kind == "recheck" or (n.kind in ("confirmation", PRINT) and not imported)]
+    own = [n for n in notes if n.kind != RECHECKED or n.body.get("imported", False) == imported]
+    checks = [n for n in own if n.kind == RECHECKED or (n.kind in (FOUND, PRINT) and not imported)]
     if not checks:
         return None
     last = checks[-1]
     begun = {n.id: n.body["fingerprint"] for n in notes if n.kind == BEGUN}
-    prints = [n.body if n.kind == PRINT else begun.get(n.body["begun"]) for n in checks if n.kind != "confirmation"]
+    prints = [n.body if n.kind == PRINT else begun.get(n.body["begun"]) for n in checks if n.kind != FOUND]
     return Watched(
         checked=datetime.fromisoformat(last.at),
         before=prints[-1] if prints else None,
         today=None if world is None else world.fingerprint,
         drift=None if world is None else _drift(notes, world),
         step_s=_speeds(notes, last.id),
-        alarms=[n.body["text"] for n in notes if n.kind == "alarm" and n.id > last.id],
+        alarms=[n.body["text"] for n in notes if n.kind == ALARM and n.id > last.id],
     )
 
 

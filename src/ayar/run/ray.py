@@ -210,10 +210,13 @@ class _Actor:
         sys.path += [entry or str(cwd) for entry in path if entry not in sys.path]
         if cwd.is_dir():
             os.chdir(cwd)
-        self._output = Path(tempfile.mkstemp(prefix="ayar-output-")[1])
-        output = os.open(self._output, os.O_WRONLY | os.O_APPEND)
+        made, name = tempfile.mkstemp(prefix="ayar-output-")
+        self._output = Path(name)
+        output = os.open(name, os.O_WRONLY | os.O_APPEND)
         os.dup2(output, 1)
         os.dup2(output, 2)
+        for each in (made, output):
+            os.close(each)
         self._trainer: Trainer | Broken
         try:
             training = as_training(cloudpickle.loads(pickled), metric=metric)
