@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import textwrap
@@ -82,6 +83,41 @@ def test_wrong_usage_is_exit_status_2(capsys):
         main(["bset", "digits.db"])
     assert exit_.value.code == 2
     assert "bset" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "meant"), [(["bset", "digits.db"], "'best'"), (["tune", "digits", "--trails", "3"], "'--trials'")]
+)
+def test_a_mistyped_command_or_option_is_told_what_may_be_meant(capsys, words, meant):
+    with pytest.raises(SystemExit) as exit_:
+        main(words)
+    assert exit_.value.code == 2
+    assert f"Did you mean {meant}?" in capsys.readouterr().err
+
+
+def test_without_a_command_all_of_them_are_listed(capsys):
+    with pytest.raises(SystemExit) as exit_:
+        main([])
+    assert exit_.value.code == 2
+    assert "Tune a net on data" in capsys.readouterr().err
+
+
+def test_a_terminal_that_knows_no_dots_shows_the_words(tuned, capfd):
+    command = [sys.executable, "-m", "ayar", "best", "iris.db"]
+    env = {**os.environ, "PYTHONIOENCODING": "latin-1"}
+    said = subprocess.run(command, capture_output=True, env=env, check=True).stdout
+    assert b"Winner: trial" in said
+
+
+def test_a_port_that_is_taken_is_named_before_anything_is_served(tuned, capsys):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert f"Port {port} can't be used" in refused(capsys, "serve", "iris.db", "--port", str(port))
+
+
+def test_a_configuration_is_not_written_into_a_table(tuned, capsys):
+    assert ".json or .toml" in refused(capsys, "export", "iris.db", "b.csv", "--what", "best")
+    assert "--what best" in refused(capsys, "export", "iris.db", "b.toml")
 
 
 def test_the_end_of_a_tuning_says_where_every_score_comes_from(tuned, capsys):

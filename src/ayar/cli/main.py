@@ -5,14 +5,16 @@ from __future__ import annotations
 import argparse
 import inspect
 import os
+import re
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from typing import NoReturn
 
 import ayar
 from ayar.cli import due, know, ledger, recheck, show, train
 from ayar.cli.options import tune_arguments
 from ayar.cli.words import folded
-from ayar.errors import AyarError
+from ayar.errors import AyarError, did_you_mean
 from ayar.integrations.readers import KINDS
 
 Command = Callable[[argparse.Namespace], int | None]
@@ -44,6 +46,9 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     given = list(sys.argv[1:] if argv is None else argv)
     end = given.index("--") if "--" in given else len(given)
     root, commands = _parsers()
+    if not given:
+        root.print_help(sys.stderr)
+        raise SystemExit(2)
     if end == 0 or given[0] not in commands:
         return root.parse_args(given[:end])
     args = commands[given[0]].parse_intermixed_args(given[1:end])
@@ -54,6 +59,21 @@ def _parsed(argv: Sequence[str] | None) -> argparse.Namespace:
     return args
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what a mistyped word was probably meant to be."""
+
+    def error(self, message: str) -> NoReturn:
+        """End with the usage and the message."""
+        known, word = list(self._option_string_actions), ""
+        if found := re.search(r"invalid choice: '(.*?)' \(choose from (.*)\)", message):
+            word, known = found[1], re.findall(r"[\w-]+", found[2])
+        elif message.startswith("unrecognized arguments: "):
+            word = message.removeprefix("unrecognized arguments: ").split()[0].partition("=")[0]
+        hint = did_you_mean(word, known)
+        message = f"{message}.{hint}" if hint else message
+        super().error(message)
+
+
 def parser() -> argparse.ArgumentParser:
     """The parser of all commands."""
     return _parsers()[0]
@@ -61,7 +81,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentParser]]:
     """The parser of all commands, and that of each by its name."""
-    root = argparse.ArgumentParser(
+    root: argparse.ArgumentParser = _Parser(
         prog="ayar",
         description="Keeps deep nets' hyperparameters in tune.",
         epilog="Start with: ayar tune digits --minutes 1",
@@ -124,7 +144,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     export = _command(commands, "export", show.export)
     export.add_argument("store", metavar="STORE", help="the ledger")
     export.add_argument("path", nargs="?", metavar="FILE", help=".csv, .json, .jsonl, .parquet, .toml (default: CSV)")
-    export.add_argument("--what", choices=["trials", "measurements", "best", "study"], default="trials")
+    export.add_argument(
+        "--what", choices=["trials", "measurements", "best", "study"], default="trials", help="what (default: trials)"
+    )
     _study(export)
 
     upkeep = _command(commands, "ledger", ledger.ledger)
@@ -139,7 +161,9 @@ def _parsers() -> tuple[argparse.ArgumentParser, Mapping[str, argparse.ArgumentP
     import_.add_argument("--space", metavar="FILE", help="the search space as TOML (default: what the study shows)")
     import_.add_argument("--minimize", metavar="METRIC", help="of another tool's study: the metric to minimise")
     import_.add_argument("--maximize", metavar="METRIC", help="of another tool's study: the metric to maximise")
-    _study(import_)
+    import_.add_argument(
+        "--study", metavar="NAME", help="which study, where the file holds several; its name here, too"
+    )
     return root, commands.choices
 
 

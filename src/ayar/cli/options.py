@@ -45,7 +45,7 @@ def tune_arguments(command: argparse.ArgumentParser) -> None:
     command.add_argument(
         "--doctor",
         default="listen",
-        choices=list(Doctor),
+        choices=[str(each) for each in Doctor],
         help="stop trials that diverge, try the moves their curves advise, both (listen), or off (default: listen)",
     )
     command.add_argument("--space", metavar="FILE", help="the search space as TOML")

@@ -14,8 +14,13 @@ from ayar.reports.tables import json_safe
 
 
 def say(text: str) -> None:
-    """Print text for a person."""
-    sys.stdout.write(text.rstrip("\n") + "\n")
+    """Print text for a person; what the terminal's encoding lacks, a curve's dots say, becomes question marks."""
+    line = text.rstrip("\n") + "\n"
+    try:
+        sys.stdout.write(line)
+    except UnicodeEncodeError:
+        encoding = sys.stdout.encoding
+        sys.stdout.write(line.encode(encoding, "replace").decode(encoding))
 
 
 def coloured() -> bool:

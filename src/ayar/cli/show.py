@@ -178,9 +178,11 @@ def serve(args: argparse.Namespace) -> None:
 
     Example: ayar serve digits.db --port 8080
     """
+    from ayar.web.app import check_port
     from ayar.web.app import serve as run_server
 
     reopen(args.store, args.study).study.close()
+    check_port(args.port)
 
     def read() -> Story:
         opened = reopen(args.store, args.study)
@@ -212,13 +214,16 @@ def export(args: argparse.Namespace) -> None:
     if args.what == "best":
         winner = study.winner()
         rows = study.recommend().config if winner is None else winner.config
+        if args.path is not None and ending not in (".json", ".toml"):
+            raise LedgerError(f"{args.path}: a configuration goes into a .json or .toml file.")
         ending = ".toml" if ending == ".toml" and not args.json else ".json"
     elif args.what == "study":
         rows, ending = study_rows(study), ".jsonl"
     else:
         rows = _ROWS[args.what](study)
         if ending not in TABLES:
-            raise LedgerError(f"{args.path}: no format ends with {ending!r}. Use one of: {', '.join(TABLES)}.")
+            best = " A .toml takes the best configuration: --what best." if ending == ".toml" else ""
+            raise LedgerError(f"{args.path}: no format ends with {ending!r}. Use one of: {', '.join(TABLES)}.{best}")
     content = FORMATS[ending](rows)
     if args.path is None:
         say(content.decode())

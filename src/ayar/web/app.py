@@ -7,10 +7,11 @@ web page cannot reach it by pointing its own name here (DNS rebinding); no other
 from __future__ import annotations
 
 import hashlib
+import socket
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any
 
-from ayar.errors import extra
+from ayar.errors import AyarError, extra
 from ayar.reports import page, sentences, tables
 from ayar.reports.tables import Story
 
@@ -73,6 +74,21 @@ def serve(read_story: ReadStory, host: str = "127.0.0.1", port: int = 8080) -> N
         import uvicorn
     hosts = _LOCAL_NAMES if host in _LOCAL_NAMES else ("*",)
     uvicorn.run(app(read_story, hosts=hosts), host=host, port=port, log_level="warning")
+
+
+def check_port(port: int, host: str = "127.0.0.1") -> None:
+    """Refuse a port that nobody could be served at.
+
+    Raises:
+        AyarError: Something else listens there, or this user may not.
+    """
+    try:
+        socket.create_server((host, port)).close()
+    except (OSError, OverflowError) as error:
+        why = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error).rstrip(".")
+        raise AyarError(
+            f"Port {port} can't be used: {why}. Give another one: --port {8081 if port != 8081 else 8082}"
+        ) from error
 
 
 def version(story: Story) -> str:
