@@ -8,6 +8,7 @@ import pytest
 from playwright.sync_api import sync_playwright
 
 PATH = "/usr/bin/chromium"
+PATIENCE_MS = 120_000  # a busy machine may take its time to start it, or to lay out a large page
 FLAGS = (
     "--no-sandbox",  # the tests may run as root in a container
     "--disable-gpu",
@@ -27,7 +28,7 @@ def chromium():
             pytest.fail(missing)
         pytest.skip(missing)
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=PATH, args=list(FLAGS))
+        browser = playwright.chromium.launch(executable_path=PATH, args=list(FLAGS), timeout=PATIENCE_MS)
         yield browser
         browser.close()
 
@@ -36,6 +37,7 @@ def chromium():
 def watched_page(browser, *, offline=True, **options):
     """A page together with the list of everything that goes wrong on it and every address that it asks for."""
     context = browser.new_context(offline=offline, **options)
+    context.set_default_timeout(PATIENCE_MS)
     page = context.new_page()
     faults, requests = [], []
     page.on("console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None)

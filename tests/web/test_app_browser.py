@@ -6,7 +6,7 @@ import threading
 import pytest
 import uvicorn
 from playwright.sync_api import expect
-from tests.reports.chromium import chromium, watched_page
+from tests.reports.chromium import PATIENCE_MS, chromium, watched_page
 from tests.reports.stories import story
 
 from ayar.web.app import app
@@ -45,7 +45,7 @@ def test_the_page_renews_itself_when_the_study_has_grown(served):
 
         served.count = 14
 
-        expect(page.locator("table.trials tbody tr")).to_have_count(14, timeout=30_000)
+        expect(page.locator("table.trials tbody tr")).to_have_count(14, timeout=PATIENCE_MS)
         page.locator("svg.curves >> visible=true").first.focus()
         page.keyboard.press("ArrowLeft")
         assert page.locator("#card strong").inner_text().startswith("Trial 13 ·")
@@ -60,4 +60,4 @@ def test_the_page_says_so_when_its_server_is_gone(served):
 
         served.server.should_exit = True
 
-        expect(page.locator("#live")).to_have_text("not connected", timeout=30_000)
+        expect(page.locator("#live")).to_have_text("not connected", timeout=PATIENCE_MS)
