@@ -2,6 +2,7 @@ import math
 from dataclasses import replace
 from functools import partial
 from itertools import islice
+from statistics import median_low
 
 import cloudpickle
 import numpy as np
@@ -13,6 +14,7 @@ from ayar.errors import DataError, ObjectiveError, SpaceError
 from ayar.nets import alone
 from ayar.nets.alone import CHECKPOINT
 from ayar.nets.deep_net import deep_net
+from ayar.nets.inside import Glance
 from ayar.nets.parameters import load, save
 from ayar.nets.recipe import Recipe
 from ayar.nets.tasks import Data, Scaling, load_task
@@ -66,6 +68,20 @@ def test_a_look_inside_tells_the_gradient_and_the_update_of_the_first_mini_batch
         float(0.1 * torch.cat(slopes_of_W).norm() / torch.cat(W).norm()), rel=1e-6
     )
     assert 0 <= told["dead_units"] < 1
+
+
+@pytest.mark.parametrize("layers", [1, 2, 5, 6, 9])
+def test_the_gradient_ratio_is_between_the_medians_of_the_first_and_the_last_third(layers):
+    """Of two nets at a time, in whatever order their layers' gradients stand; of an even number, the lower one."""
+    sizes = [0.3, 5.0, 0.01, 2.0, 0.7, 0.2, 9.0, 0.05, 1.0][:layers]
+    slopes = [torch.stack([torch.full((4, 3), size), torch.full((4, 3), 1 / size)]) for size in sizes]
+    glance = Glance(torch.ones(2, 1), [torch.ones(2, 4, 3) for _ in sizes], slopes)
+    told = glance.told([[12] * layers] * 2)
+    third = max(layers // 3, 1)
+    for net, own in enumerate((sizes, [1 / size for size in sizes])):
+        expected = median_low(own[:third]) / median_low(own[-third:]) if layers > 1 else math.nan
+        assert told[net]["gradient_ratio"] == pytest.approx(expected, rel=1e-6, nan_ok=True)
+        assert told[net]["update_ratio"] == 0.0
 
 
 def test_a_long_training_is_looked_into_ten_times(data):

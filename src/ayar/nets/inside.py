@@ -58,11 +58,16 @@ class Glance:
         """
         moves = [W - before for W, before in zip(self._weights, self._before, strict=True)]
         norms = torch.stack([*self._norms, *map(_norm, moves), *map(_norm, self._before)]).double().cpu().numpy()
-        first, last = len(self._norms), len(self._norms) + len(moves)
-        slopes, moved, before = norms[1:first], norms[first:last], norms[last:]
+        first = len(self._norms)
+        squares = np.square(norms[first:]).reshape(2, len(moves), norms.shape[1])
         with np.errstate(all="ignore"):  # of a net that diverges, or has no W[l]
-            update = np.sqrt((moved**2).sum(axis=0) / (before**2).sum(axis=0))
-            ratio = first_to_last(torch.from_numpy(slopes.T / np.sqrt(entries)))
+            moved, before = squares.sum(axis=1)
+            update = np.sqrt(moved / before)
+            slopes = norms[1:first].T / np.sqrt(entries)
+            if 1 < len(moves) < 6:  # a third of the layers is one, and that its own median
+                ratio = slopes[:, 0] / slopes[:, -1]
+            else:
+                ratio = first_to_last(torch.from_numpy(slopes)).numpy()
         columns = (norms[0].tolist(), ratio.tolist(), update.tolist())
         names = (GRADIENT_NORM, GRADIENT_RATIO, UPDATE_RATIO)
         return [dict(zip(names, row, strict=True)) for row in zip(*columns, strict=True)]
@@ -123,7 +128,7 @@ def dead_share(net: nn.Module, probe: Tensor) -> float:
 def constant(outputs: Tensor) -> Tensor:
     """Which units do not vary over the rows: ``(..., rows, units)`` to ``(..., units)``."""
     low, high = outputs.amin(dim=-2), outputs.amax(dim=-2)  # aminmax takes many times as long
-    return high - low <= 1e-6 * high.abs().maximum(low.abs())
+    return high - low <= 1e-6 * high.maximum(-low)  # the larger of both in size
 
 
 def together(measurement: dict[str, float], seen: dict[str, float]) -> dict[str, float]:
@@ -138,7 +143,7 @@ def together(measurement: dict[str, float], seen: dict[str, float]) -> dict[str,
 
 def share(dead: Sequence[Tensor]) -> float:
     """The share of all units, over the layers; NaN without any."""
-    units = sum(map(len, dead))
+    units = sum(layer.numel() for layer in dead)
     return sum(int(layer.sum()) for layer in dead) / units if units else math.nan
 
 
