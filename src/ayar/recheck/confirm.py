@@ -154,7 +154,7 @@ def same_seed_correlation(tables: Sequence[np.ndarray]) -> float | None:
         residual += float(((centred - centred.mean(axis=0)) ** 2).sum())
         freedom[0] += arms * (seeds - 1)
         freedom[1] += (arms - 1) * (seeds - 1)
-    return 1 - (residual / freedom[1]) / (within / freedom[0]) if within > 0 else None
+    return 1 - residual * freedom[0] / (within * freedom[1]) if within > 0 else None
 
 
 def margin(run_sd: float | None, level: float) -> float:
