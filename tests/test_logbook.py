@@ -96,6 +96,31 @@ def test_a_trial_paused_early_can_go_on(book):
     assert book.go_on(0, 5).start_step == 1
 
 
+def test_what_a_transaction_that_failed_has_noted_is_in_memory_no_more_than_on_record(book, ledger, study):
+    """Else a tuning that goes on once the disk has room again would leave those steps out of the record for good."""
+    move = book.start({"x": 1}, 11, Purpose.SEARCH, 5)
+    book.record(Measured(move.trial, 1, 0.5, {"error": 0.3}))
+
+    def fail():
+        with book.claiming():
+            book.record(Measured(move.trial, 2, 0.5, {"error": 0.2}))
+            book.start({"x": 2}, 12, Purpose.SEARCH, 5)
+            raise RuntimeError("the disk is full")
+
+    with pytest.raises(RuntimeError, match="the disk is full"):
+        fail()
+    book.refresh()
+    assert book.trials == ledger.trials(study)
+    assert [m.step for m in book.trials[0].curve] == [1]
+    assert (len(book.trials), book.elsewhere, book.abandoned()) == (1, set(), [])
+    assert [(left.trial, left.start_step, left.stop_step) for left in book.outstanding()] == [(0, 1, 5)]
+    for step in (2, 3):
+        book.record(Measured(move.trial, step, 0.5, {"error": 0.2}))
+    book.record(Finished(move.trial, ended=True))
+    assert book.trials == ledger.trials(study)
+    assert [m.step for m in ledger.trials(study)[0].curve] == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("told", "message"),
     [

@@ -1,7 +1,8 @@
 """One study's pages of the ledger, with their replay in memory.
 
 Every change is written to the ledger first and to memory second, so what a caller has seen acknowledged is on disk.
-Other processes may write to the same study; ``refresh`` reads what they appended.
+Where several are written as one transaction, and that fails, memory is ahead of the disk: all is then read anew. Other
+processes may write to the same study; ``refresh`` reads what they appended.
 """
 
 from __future__ import annotations
@@ -42,14 +43,20 @@ class Logbook:
         self._ledger, self._study, self.metric, self._horizon = ledger, study, metric, horizon
         self.skim: Skim | None = None
         self.history = History()
-        self._pages = Pages(self.history, partial(ledger.curve_until, study), partial(ledger.losses, study))
+        self._pages = self._blank()
         self._watch = Watch()
         self._version: int | None = None
+        self._claiming, self._is_ahead = False, False  # whether in a transaction; whether one has failed since
         self._retries: dict[int, tuple[int, int]] = {}  # of a trial: the step it stood at, and how often
         with ledger.reading():
             if skim is not None and ledger.count(study) > WORTH_SKIMMING:
                 self.skim = ledger.skim(study, best=skim, sample=skim)
             self.refresh()
+
+    def _blank(self) -> Pages:
+        """Pages with nothing on them yet, over the history."""
+        ledger, study = self._ledger, self._study
+        return Pages(self.history, partial(ledger.curve_until, study), partial(ledger.losses, study))
 
     @property
     def trials(self) -> list[Trial]:
@@ -72,11 +79,22 @@ class Logbook:
 
     def refresh(self) -> bool:
         """Read what other processes have appended since; False where there can be nothing new."""
+        if self._is_ahead:
+            return self._reread()
         version = self._ledger.version()
         if (version is not None and version == self._version) or (self.skim and len(self.history)):
             return False
         self._ledger.turn(self._study, self._pages, self.skim)
         self._version = version
+        return True
+
+    def _reread(self) -> bool:
+        """Take what is on record in the place of what memory holds; the claims of this session stay its own."""
+        lost, self.history = self._pages.lost, self.history.emptied()
+        self._pages, self._version, self._is_ahead = self._blank(), None, False
+        self._pages.lost |= lost
+        self.refresh()
+        self._pages.own |= {n for n, claim in self._pages.claims.items() if claim.session == self._ledger.session}
         return True
 
     def outstanding(self) -> list[Move]:
@@ -125,9 +143,16 @@ class Logbook:
         """
         if self.skim is not None:
             raise LedgerError("This study was opened for a look at its best trials. Open it without skim= to go on.")
-        with self._ledger.claiming(self._study):
-            self.refresh()
-            yield
+        outermost, self._claiming = not self._claiming, True
+        try:
+            with self._ledger.claiming(self._study):
+                self.refresh()
+                yield
+        except BaseException:
+            self._is_ahead = self._is_ahead or outermost  # nothing of it was written
+            raise
+        finally:
+            self._claiming = not outermost
 
     @property
     def elsewhere(self) -> set[int]:

@@ -199,6 +199,12 @@ class History(Sequence[Trial]):
             if moved or not isinstance(kept.of, Points):
                 kept.changed[place] = None
 
+    def emptied(self) -> History:
+        """One without trials yet, which shows configurations as this one does."""
+        fresh = History()
+        fresh._seen = self._seen
+        return fresh
+
     def see(self, config_of: Callable[[Configuration], Configuration]) -> None:
         """From now on show each configuration, also of trials to come, as ``config_of`` gives it: spaces change."""
         self._seen = config_of
