@@ -1,6 +1,7 @@
 """What a long tuning shows while it runs, wherever its standard error goes."""
 
 import builtins
+import re
 
 from ayar.progress import ProgressDisplay
 from ayar.records import Curve, Measurement, Trial
@@ -16,10 +17,9 @@ def test_where_standard_error_is_no_terminal_a_line_now_and_then_says_how_far_it
     with ProgressDisplay(line_every_s=0.0) as display:
         display.show("search", 0.0, TRIALS, "best 0.2 (trial 1)")
         display.show("search", 0.5, TRIALS, "")
-    assert capsys.readouterr().err == (
-        "search, starting: 2 trials: 1 running, 1 paused; best 0.2 (trial 1)\n"
-        "search, 0 s left: 2 trials: 1 running, 1 paused\n"
-    )
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == "search, starting: 2 trials: 1 running, 1 paused; best 0.2 (trial 1)"
+    assert re.fullmatch(r"search, \d+ s left: 2 trials: 1 running, 1 paused", second)
 
 
 def test_a_short_tuning_and_one_that_is_to_be_silent_leave_no_line_in_a_log(capsys):
@@ -37,6 +37,6 @@ def test_a_notebook_shows_one_line_that_is_written_over_and_gone_at_the_end(caps
         display.show("search", 0.5, TRIALS, "")
     first, second, blank, end = capsys.readouterr().err.split("\r")[1:]
     assert first == "search, starting: 2 trials: 1 running, 1 paused; best 0.2 (trial 1)"
-    assert second.rstrip() == "search, 0 s left: 2 trials: 1 running, 1 paused"
+    assert re.fullmatch(r"search, \d+ s left: 2 trials: 1 running, 1 paused +", second)
     assert len(second) == len(first)
     assert (blank.strip(), end) == ("", "")
