@@ -100,7 +100,7 @@ def reason(message: str) -> str:
 
     It begins with the error where a traceback follows; of a command's output the last line tells most.
 
-    >>> reason("KeyError: 'lr'\n  File "train.py", line 3, in train\n    config['lr']")
+    >>> reason("KeyError: 'lr'\n  File \"train.py\", line 3, in train\n    config['lr']")
     "KeyError: 'lr'"
     >>> reason("The command ended with exit status 1 after 0 measurements: python a.py\nIts last output:\nno GPU")
     'no GPU'
