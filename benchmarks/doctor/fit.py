@@ -27,6 +27,7 @@ NAMES = (
     "swings_settled",
     "still",
     "smooth",
+    "update_fair",
     "gaining",
     "late",
     "late_annealed",
@@ -47,6 +48,7 @@ NAMES = (
     "gap_learned",
     "valid_rise",
     "noise",
+    "tremble",
 )
 """Thresholds that are fitted; the others follow from what sound runs never show, or are conventions."""
 

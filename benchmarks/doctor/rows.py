@@ -180,6 +180,12 @@ def letter_kinds(folder: Path | None) -> Rows:
     return known[text[start[:, None] + np.arange(4)]], kind[text[start + 4]]
 
 
+def letter_pairs(folder: Path | None) -> Rows:
+    """Two letters in a row, each place with letters of its own; the label says what kind comes next, as above."""
+    X, y = letter_kinds(folder)
+    return X[:, 2:] + np.array([0, X.max() + 1]), y
+
+
 def speakers(folder: Path | None) -> Rows:
     """Which of six people speaks: the mean of every eight frames and two bands."""
     z = file_of("speech_fsdd", folder)
@@ -202,10 +208,35 @@ def speech(folder: Path | None) -> Rows:
     return X.reshape(len(X), 32, 2, 16, 2).mean(axis=(2, 4)), z["y"][z["train_idx"]]
 
 
+def spoken_frames(folder: Path | None) -> Rows:
+    """Spoken digits: the mean of every eight frames and two bands."""
+    X, y = speech(folder)
+    return X.reshape(len(X), 8, 4, 16).mean(axis=2), y
+
+
 def segments(folder: Path | None) -> Rows:
     """Spoken digits as the mean of every sixteen frames and two bands, in a row: 64 numbers."""
     X, y = speech(folder)
     return X.reshape(len(X), 4, 8, 16).mean(axis=2).reshape(len(X), 64), y
+
+
+def squares(folder: Path | None) -> Rows:
+    """Spoken digits as pictures: the mean of every eight frames and four bands, 8 by 8."""
+    z = file_of("speech_fsdd", folder)
+    X = z["X"][z["train_idx"]].astype(np.float32)
+    return X.reshape(len(X), 8, 8, 8, 4).mean(axis=(2, 4))[..., None], z["y"][z["train_idx"]]
+
+
+def thumbnails(folder: Path | None) -> Rows:
+    """Pictures of 4 by 4 pixels as 48 numbers."""
+    X, y = pictures("cv_cifar10_10k", 4)(folder)
+    return X.reshape(len(X), 48), y
+
+
+def lower_halves(folder: Path | None) -> Rows:
+    """How much ink the lower half of a written digit has, from 28 numbers for the upper one."""
+    X, _ = pictures("cv_mnist_10k", 7)(folder)
+    return X[:, :4].reshape(len(X), 28), X[:, 4:].mean(axis=(1, 2, 3))
 
 
 def clicks(folder: Path | None) -> Rows:
@@ -216,6 +247,13 @@ def clicks(folder: Path | None) -> Rows:
     numbers = (numbers - numbers.mean(axis=0)) / (numbers.std(axis=0) + 1e-6)
     categories = z["X_cat"][chosen][:, :8] % 24 + 24 * np.arange(8)
     return np.concatenate([numbers, categories], axis=1).astype(np.float32), z["y"][chosen]
+
+
+def categories(folder: Path | None) -> Rows:
+    """Twelve other categories of the same clicks, hashed to 16 values each, and no numbers."""
+    z = file_of("ctr_criteo_8k", folder)
+    chosen = z["train_idx"]
+    return (z["X_cat"][chosen][:, 8:20] % 16 + 16 * np.arange(12)).astype(np.float32), z["y"][chosen]
 
 
 def products(folder: Path | None) -> Rows:
@@ -268,3 +306,9 @@ def ranking(folder: Path | None) -> Rows:
     """Relevance of documents as a number."""
     z = file_of("ltr_mq2008", folder)
     return z["X"][z["train_idx"]], z["y"][z["train_idx"]].astype(float)
+
+
+def relevance(folder: Path | None) -> Rows:
+    """The same relevance as one of three classes."""
+    X, y = ranking(folder)
+    return X, y.astype(int)

@@ -34,6 +34,9 @@ MENDED = frozenset({"inputs not scaled", "first weights too small", "first weigh
 PIPELINE = frozenset({"broken pipeline", "dead units", "vanishing gradients"})
 """Headlines whose sentence sends to inputs, first weights and first biases before anything is tuned."""
 
+FEW_UNITS = "hidden_units up"
+"""Where this is the first advice, its reason says that it comes before those as well."""
+
 DEFAULT_LIST = (
     "learning_rate / 3",
     "learning_rate x 3",
@@ -98,12 +101,12 @@ def right(run: Labelled) -> frozenset[str]:
 
 
 def answers(run: Labelled, verdicts: Said) -> list[str]:
-    """The advice on a run as names of moves, in its order."""
+    """The advice on a run as names of moves, in its order; a pipeline is mended after so few units are more."""
     c = run.run.config
     config = {name: getattr(c, name) for name in SPACE}
-    named = [named_move(advice, c) for advice in advise(verdicts, config, SPACE)]
-    pipeline = [MEND] if verdicts[0].name in PIPELINE else []
-    return pipeline + [name for name in named if name]
+    named = [name for advice in advise(verdicts, config, SPACE) if (name := named_move(advice, c))]
+    few = [name for name in named[:1] if name == FEW_UNITS]
+    return [*few, *[MEND] * (verdicts[0].name in PIPELINE), *named[len(few) :]]
 
 
 def named_move(advice: Advice, c: Config) -> str:

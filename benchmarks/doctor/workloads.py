@@ -1,4 +1,4 @@
-"""Thirty-four tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
+"""Forty-two tasks with a small net each, over six families; real ones come from scikit-learn or a folder of files.
 
 All have a few thousand training rows at most, standardised, so that a run takes milliseconds.
 """
@@ -17,6 +17,7 @@ from rows import (
     Rows,
     ball,
     bars,
+    categories,
     chirps,
     clicks,
     companions,
@@ -24,12 +25,15 @@ from rows import (
     grammar,
     impedance,
     letter_kinds,
+    letter_pairs,
     letters,
+    lower_halves,
     marker,
     phase,
     pictures,
     products,
     ranking,
+    relevance,
     rings,
     segments,
     sentences,
@@ -37,8 +41,11 @@ from rows import (
     small_images,
     speakers,
     speech,
+    spoken_frames,
+    squares,
     tastes,
     taught,
+    thumbnails,
     waves,
     word_counts,
 )
@@ -155,6 +162,10 @@ def numbers_and_categories(X: np.ndarray, classes: int) -> Net:
     return Clicks(13, X.shape[1] - 13, 192, classes)
 
 
+def categories_alone(X: np.ndarray, classes: int) -> Net:
+    return Clicks(0, X.shape[1], int(X.max()) + 1, classes)
+
+
 def factors(X: np.ndarray, classes: int) -> Net:
     return Factors(int(X.max()) + 1, classes)
 
@@ -194,15 +205,27 @@ TASKS: dict[str, Task] = {
     "letter kinds": Task("text", letter_kinds, attention(8), "adam", "cosine", 4, scalable=False),
     "speakers": Task("speech", speakers, frames, "adam", "constant", 6),
     "ball": Task("tables", ball, dense(), "sgd", "constant", 2),
+    "question openings": Task("text", sentences("nlp_trec", 5, 300), recurrent, "sgd", "cosine", 6, scalable=False),
+    "categories": Task("clicks", categories, categories_alone, "sgd", "constant", 2, scalable=False),
+    "spoken squares": Task("speech", squares, conv, "sgd", "constant", 10),
+    "lower halves": Task("regression", lower_halves, dense(1), "adam", "constant", 0),
+    "thumbnails": Task("images", thumbnails, dense(2, rectified=False), "adam", "cosine", 10),
+    "letter pairs": Task("text", letter_pairs, factors, "sgd", "cosine", 4, scalable=False),
+    "relevance": Task("tables", relevance, dense(3), "sgd", "constant", 3),
+    "spoken frames": Task("speech", spoken_frames, frames, "adam", "cosine", 10),
 }
 
-SEALED = ("letter kinds", "speakers", "small objects", "ball")
+SEALED = (
+    *("question openings", "categories", "spoken squares", "lower halves"),
+    *("thumbnails", "letter pairs", "relevance", "spoken frames"),
+)
 """Workloads that nobody looked at before every threshold was fixed."""
 
 OPENED = (
     ("friedman", "products", "rings", "spoken segments"),
     ("question words", "numerals", "companions", "impedance"),
     ("opinion words", "phase", "wine"),
+    ("letter kinds", "speakers", "small objects", "ball"),
 )
 """Workloads that an earlier version was reported on once, sealed until then; they belong to the fitted ones now."""
 

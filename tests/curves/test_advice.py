@@ -83,6 +83,22 @@ def test_an_abstention_still_offers_the_best_bets():
     assert changes("no clear fault") == [{"iterations": 100}, {"learning_rate": 0.0333}]
 
 
+@pytest.mark.parametrize(
+    ("name", "signal", "first", "without"),
+    [
+        ("too slow", "update_ratio", {"iterations": 100}, {"learning_rate": 0.3}),
+        ("no clear fault", "noise", {"batch_size": 128}, {"iterations": 100}),
+    ],
+)
+def test_what_the_evidence_says_besides_decides_which_move_comes_first(name, signal, first, without):
+    config = {"learning_rate": 0.1, "iterations": 50, "batch_size": 32}
+    space = Space(learning_rate=Float(1e-4, 1.0, log=True), iterations=Int(10, 200), batch_size=Int(1, 512, log=True))
+    said = Verdict(name, Confidence.WEAK, "As the curve shows.", (Evidence(signal, 0.02, 0.01),))
+
+    assert advise([said], config, space)[0].changes == first
+    assert changes(name, Confidence.WEAK, config, space)[0] == without
+
+
 def test_a_constant_learning_rate_is_let_decay():
     space = Space(schedule=Choice("constant", "linear", "cosine"), learning_rate=Float(1e-4, 1.0, log=True))
 

@@ -57,6 +57,28 @@ def test_a_textbook_curve_gets_its_verdict(name):
     assert name in names(curve(CASES[name]))
 
 
+def evidence(*args, **kwargs):
+    """Signals of the headline's evidence."""
+    return [each.signal for each in diagnose(*args, **kwargs)[0].evidence]
+
+
+def test_a_slow_run_whose_updates_are_large_says_so():
+    short, fair = (curve(CASES["too slow"], update_ratio=np.full(101, ratio)) for ratio in (0.002, 0.004))
+
+    assert "update_ratio" not in evidence(short)
+    assert "update_ratio" in evidence(fair)
+    assert "0.4%" in diagnose(fair)[0].sentence
+    assert [v.confidence for v in diagnose(short)] == [v.confidence for v in diagnose(fair)]
+
+
+def test_an_abstention_says_where_the_loss_trembles():
+    bumpy = np.interp(STEPS, [0, 10, 20, 30, 100], [1.0, 0.5, 0.7, 0.3, 0.3])
+    calm, trembling = curve(bumpy), curve(bumpy + 0.02 * NOISE)
+
+    assert names(calm)[0] == names(trembling)[0] == "no clear fault"
+    assert (evidence(calm), evidence(trembling)) == ([], ["noise"])
+
+
 def test_a_healthy_curve_gets_one_verdict_only():
     assert names(curve(HEALTHY)) == ["falling well"]
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ayar.curves.reading import MIN_POINTS
+from ayar.curves.reading import MIN_POINTS, UPDATE_RATIO
 from ayar.curves.verdict import TOO_HIGH, TOO_LOW
 from ayar.records import Advice, Confidence, Configuration, Curve, Verdict
 from ayar.space import Choice, Float, Int, Space
@@ -78,7 +78,9 @@ def _longer(ratio: float, because: str) -> _Wish:
 
 _MORE_STEPS = _Wish("iterations", lambda x: x * 2, "It was still improving: train twice as long.")
 _TWICE = _Wish("iterations", lambda x: x * 2, "Twice the steps may get it further.")
+_MORE_OF_THEM = _Wish("iterations", lambda x: x * 2, "Its steps are no short ones: take twice as many.")
 _LARGER_BATCH = _Wish("batch_size", lambda x: x * 4, "Average the gradient over four times as many examples.")
+_GENTLER = _shorter(3, "Shorter steps may settle lower: make them {ratio} times shorter.")
 _MORE_UNITS = _Wish("hidden_units", lambda x: x * 2, "The net may be too small: give it twice the units.")
 _LESS_MOMENTUM = _Wish("momentum", lambda x: 1 - 3 * (1 - x) if x > 0.9 else None, "Less momentum swings less.")
 _DROP_MORE = _Wish("dropout", lambda x: min(x + 0.2, 0.9), "Drop more units, so that none can rely on another.")
@@ -91,7 +93,14 @@ UNUSUAL: tuple[tuple[Callable[[float], bool], _Wish], ...] = (
         lambda x: x >= 0.5,
         _Wish("dropout", lambda x: x / 3, "Half the units or more are dropped: drop a third of that."),
     ),
-    (lambda x: x < 8, _Wish("hidden_units", lambda x: x * 2, "Few units hold little: give the net twice as many.")),
+    (
+        lambda x: x < 8,
+        _Wish(
+            "hidden_units",
+            lambda x: x * 2,
+            "Few units hold little, and one that is silent is a large share of them: give the net twice as many first.",
+        ),
+    ),
     (lambda x: x < 8, _Wish("batch_size", lambda x: x * 4, "A few examples give a wild gradient: average over more.")),
     (lambda x: x >= 0.1, _Wish("weight_decay", lambda x: x / 10, "The weights are pulled hard to zero: pull less.")),
 )
@@ -167,12 +176,7 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
         _DECAY,
         _shorter(3, "Shorter steps tremble less: make them {ratio} times shorter, or let them decay."),
     ),
-    "no clear fault": lambda _: (
-        _DECAY,
-        _TWICE,
-        _LARGER_BATCH,
-        _shorter(3, "Shorter steps may settle lower: make them {ratio} times shorter."),
-    ),
+    "no clear fault": lambda _: (_TWICE, _DECAY, _LARGER_BATCH, _GENTLER),
     "falling well": lambda _: (
         _DECAY,
         _longer(3, "Longer steps may get further: try {ratio} times longer ones."),
@@ -187,6 +191,18 @@ WISHES: dict[str, Callable[[float], tuple[_Wish, ...]]] = {
 The order is that in which moves helped runs that the ones before had not helped, counted on the labelled set; but what
 costs nothing comes before what takes twice as long.
 """
+
+WITH: dict[tuple[str, str], Callable[[float], tuple[_Wish, ...]]] = {
+    ("too slow", UPDATE_RATIO): lambda ratio: (
+        _MORE_OF_THEM,
+        _LARGER_BATCH,
+        _longer(ratio, "Steps {ratio} times longer may get there as well."),
+        _MORE_UNITS,
+        _DECAY,
+    ),
+    ("no clear fault", "noise"): lambda _: (_LARGER_BATCH, _TWICE, _DECAY, _GENTLER),
+}
+"""The same for a verdict with this signal among its evidence."""
 
 
 def advise(verdicts: Sequence[Verdict], config: Configuration, space: Space) -> list[Advice]:
@@ -223,11 +239,17 @@ def _wanted(verdicts: Sequence[Verdict]) -> Iterator[tuple[Verdict, _Wish, Calla
     for place, verdict in enumerate(verdicts):
         far = Confidence.MEDIUM if verdict.name in TOO_HIGH else Confidence.STRONG
         ratio = 10.0 if verdict.confidence in (far, Confidence.STRONG) else 3.0
-        wishes = WISHES[verdict.name](ratio) if verdict.name in WISHES and not _needs_nothing(verdict) else ()
+        wishes = () if _needs_nothing(verdict) else _wishes(verdict)(ratio)
         yield from ((verdict, wish, lambda _: True) for wish in wishes[:1])
         if place == 0:
             yield from ((verdict, wish, is_unusual) for is_unusual, wish in SECOND)
         yield from ((verdict, wish, lambda _: True) for wish in wishes[1:])
+
+
+def _wishes(verdict: Verdict) -> Callable[[float], tuple[_Wish, ...]]:
+    """What a verdict wants, given what else its evidence says."""
+    with_signal = (WITH.get((verdict.name, each.signal)) for each in verdict.evidence)
+    return next(filter(None, with_signal), WISHES.get(verdict.name, lambda _: ()))
 
 
 def _needs_nothing(verdict: Verdict) -> bool:

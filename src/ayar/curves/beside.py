@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+
+import numpy as np
 
 from ayar.curves.falling import deficit, diverging, ends_higher, rival_fall, too_high, too_slow
 from ayar.curves.faults import silenced
-from ayar.curves.reading import Reading
+from ayar.curves.reading import UPDATE_RATIO, Reading
 from ayar.records import Confidence, Evidence, Verdict
 
 
@@ -67,6 +70,18 @@ def steps_too_long(r: Reading) -> Verdict | None:
         Evidence("drawdown", s.drawdown, t.rise / 2),
         Evidence("behind", r.behind, t.deficit),
         at_most=Confidence.WEAK,
+    )
+
+
+def with_update(verdict: Verdict, r: Reading) -> Verdict:
+    """A verdict that a run is too slow says so where each step changed a fair share of the weights all the same."""
+    ratios, fair = r.measured(UPDATE_RATIO), r.thresholds.update_fair
+    if verdict.name != "too slow" or not len(ratios) or not np.median(ratios) > fair:
+        return verdict
+    update = float(np.median(ratios))
+    sentence = f"{verdict.sentence} Yet each changes the weights by {update:.1%}: it may as well be too few of them."
+    return dataclasses.replace(
+        verdict, sentence=sentence, evidence=(*verdict.evidence, Evidence(UPDATE_RATIO, update, fair))
     )
 
 

@@ -376,8 +376,9 @@ def falling_well(r: Reading) -> Verdict | None:
 
 def no_clear_fault(r: Reading) -> Verdict:
     """Abstaining, with the reason for it."""
-    s = r.signals
-    evidence: tuple[Evidence, ...] = ()
+    s, t = r.signals, r.thresholds
+    trembles = s.points >= MIN_POINTS and s.noise > t.tremble and r.metric != "loss"
+    evidence = (Evidence("noise", s.noise, t.tremble),) if trembles else ()
     if s.points < MIN_POINTS:
         points = f"{s.points} point" if s.points == 1 else f"{s.points} points"
         why = f"The curve has {points}: too few to read more from it than whether it diverges."
@@ -385,7 +386,7 @@ def no_clear_fault(r: Reading) -> Verdict:
         why = "No clear fault in this loss; measure train_probe or train_loss too, to have the training itself read."
     elif is_behind(r):
         why = "No clear fault, but another run ended clearly lower: something in this one's values holds it back."
-        evidence = (Evidence("behind", r.behind, r.thresholds.deficit),)
+        evidence = (Evidence("behind", r.behind, t.deficit), *evidence)
     else:
         why = "No clear fault: whatever this curve shows, a sound training may show as well."
     return Verdict("no clear fault", Confidence.WEAK, why, evidence, s.steps)

@@ -31,6 +31,7 @@ class Thresholds:
         early: ``t90`` up to which that is.
         stride_short: ``stride`` up to which another run's steps were much longer.
         stride_long: The same from which on they were shorter.
+        update_fair: ``update_ratio`` above which steps are no short ones, though they may be too short.
         smooth: ``tvr`` below which a fall is smooth.
         gaining: ``gain_end`` above which a smooth fall is unfinished.
         late: ``t90`` above which a smooth fall came late.
@@ -50,6 +51,7 @@ class Thresholds:
         unfinished: ``t90`` above which a beaten run was not through.
         valid_rise: Rise of the validation loss from its least, as a share of its fall.
         noise: ``noise`` that is more than a tremble.
+        tremble: The same that points to the mini-batches where nothing else is at fault.
         start_low: Loss of the untrained net over that of guessing, below which it knows too much.
         start_high: The same above which its inputs or first weights are too large.
         start_other: The same over another run's start, where the loss of guessing is unknown.
@@ -82,6 +84,7 @@ class Thresholds:
     stride_short: float = 0.5
     stride_long: float = 1.5
     early: float = 0.12
+    update_fair: float = 0.003
     smooth: float = 1.3
     gaining: float = 0.005
     late: float = 0.45
@@ -102,6 +105,7 @@ class Thresholds:
     start_other: float = 5.0
     valid_rise: float = 0.1
     noise: float = 0.05
+    tremble: float = 0.01
     start_low: float = 0.5
     start_high: float = 3.0
     start_even: float = 1e-3

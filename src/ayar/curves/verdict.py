@@ -111,4 +111,4 @@ def judge(reading: Reading) -> tuple[Verdict, ...]:
     found, remarks = ([v for rule in rules if (v := rule(reading))] for rules in (RULES, REMARKS))
     if not found:
         found = [falling.falling_well(reading) or falling.no_clear_fault(reading)]
-    return (*found, *remarks)
+    return (*(beside.with_update(verdict, reading) for verdict in found), *remarks)
