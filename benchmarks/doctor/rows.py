@@ -167,8 +167,8 @@ def letters(folder: Path | None) -> Rows:
     return text[start[:, None] + np.arange(8)], text[start + 8]
 
 
-def letter_kinds(folder: Path | None) -> Rows:
-    """Four letters, capitals and small ones alike; the label says what comes next: vowel, consonant, blank, other."""
+def letter_kinds(folder: Path | None, length: int = 4) -> Rows:
+    """A few letters, capitals and small ones alike; the label says what comes next: vowel, consonant, blank, other."""
     z = file_of("nlp_tinyshakespeare", folder)
     text = z["token_ids"][slice(*z["train_range"])].astype(int)
     vocab = [str(letter).lower() for letter in z["vocab"]]
@@ -176,8 +176,13 @@ def letter_kinds(folder: Path | None) -> Rows:
     known = np.array([alphabet.index(letter) for letter in vocab])
     kinds = ("aeiou", "bcdfghjklmnpqrstvwxyz", " \n")
     kind = np.array([next((k for k, letters in enumerate(kinds) if a in letters), 3) for a in vocab])
-    start = np.random.default_rng(26).integers(0, len(text) - 5, 2 * (ROWS + VALID))
-    return known[text[start[:, None] + np.arange(4)]], kind[text[start + 4]]
+    start = np.random.default_rng(26).integers(0, len(text) - length - 1, 2 * (ROWS + VALID))
+    return known[text[start[:, None] + np.arange(length)]], kind[text[start + length]]
+
+
+def letter_runs(folder: Path | None) -> Rows:
+    """Six letters in a row and the kind of the next one."""
+    return letter_kinds(folder, 6)
 
 
 def letter_pairs(folder: Path | None) -> Rows:
@@ -237,6 +242,12 @@ def lower_halves(folder: Path | None) -> Rows:
     """How much ink the lower half of a written digit has, from 28 numbers for the upper one."""
     X, _ = pictures("cv_mnist_10k", 7)(folder)
     return X[:, :4].reshape(len(X), 28), X[:, 4:].mean(axis=(1, 2, 3))
+
+
+def click_numbers(folder: Path | None) -> Rows:
+    """The thirteen numbers alone."""
+    X, y = clicks(folder)
+    return X[:, :13], y
 
 
 def clicks(folder: Path | None) -> Rows:
@@ -306,6 +317,17 @@ def ranking(folder: Path | None) -> Rows:
     """Relevance of documents as a number."""
     z = file_of("ltr_mq2008", folder)
     return z["X"][z["train_idx"]], z["y"][z["train_idx"]].astype(float)
+
+
+def voices(folder: Path | None) -> Rows:
+    """Which of six people speaks, from the mean of every sixteen frames and two bands."""
+    X, y = speakers(folder)
+    return X.reshape(len(X), 4, 2, 16).mean(axis=2).reshape(len(X), 64), y
+
+
+def flat_numerals(folder: Path | None) -> Rows:
+    X, y = pictures("cv_mnist_10k", 7)(folder)
+    return X.reshape(len(X), 49), y
 
 
 def relevance(folder: Path | None) -> Rows:

@@ -371,6 +371,14 @@ def test_units_that_fell_silent_in_a_run_that_ends_higher_tell_of_steps_too_long
     assert "too high" not in names(curve(0.1 + 0.9**STEPS, dead_units=dead), siblings=[best])
 
 
+def test_a_net_that_fell_silent_and_hardly_moves_is_not_told_to_take_longer_steps():
+    best, flat = curve(0.1 + 0.9**STEPS), 1.0 - 0.02 * STEPS / 100
+    silent, awake = (curve(flat, dead_units=np.linspace(0, share, 101)) for share in (0.5, 0.1))
+
+    assert names(awake, siblings=[best])[0] == "too slow"
+    assert names(silent, siblings=[best])[0] == "too high"
+
+
 @pytest.mark.parametrize(("first", "found"), [(0.1, True), (1.0, False)])
 def test_an_untrained_net_that_tells_no_class_from_another_has_tiny_weights_if_its_gradient_has_to_grow(first, found):
     """A last layer of zeros starts with the same loss, but with a large gradient."""

@@ -76,9 +76,9 @@ def steps_too_long(r: Reading) -> Verdict | None:
 def with_update(verdict: Verdict, r: Reading) -> Verdict:
     """A verdict that a run is too slow says so where each step changed a fair share of the weights all the same."""
     ratios, fair = r.measured(UPDATE_RATIO), r.thresholds.update_fair
-    if verdict.name != "too slow" or not len(ratios) or not np.median(ratios) > fair:
+    update = float(np.median(ratios)) if len(ratios) else 0.0
+    if verdict.name != "too slow" or not fair < update <= 1:
         return verdict
-    update = float(np.median(ratios))
     sentence = f"{verdict.sentence} Yet each changes the weights by {update:.1%}: it may as well be too few of them."
     return dataclasses.replace(
         verdict, sentence=sentence, evidence=(*verdict.evidence, Evidence(UPDATE_RATIO, update, fair))

@@ -50,9 +50,9 @@ def diverging(r: Reading) -> Verdict | None:
 def ends_higher(r: Reading) -> Verdict | None:
     """Judged at the end, not by who leads early: an early lead favours learning rates that are too high."""
     s, t, rival, short = r.signals, r.thresholds, r.rival, deficit(r)
-    if rival is None or not s.moved or s.span <= t.level or s.regress >= 1 or short <= t.deficit or learned(r):
+    if rival is None or not s.moved or s.span <= t.level or s.regress >= 1 or short <= t.deficit:
         return None
-    if asleep(r):
+    if asleep(r) or learned(r):
         return None
     start = r.line.values[0]
     nine_tenths = start - 0.9 * (start - s.end)
@@ -103,6 +103,8 @@ def too_high(r: Reading) -> Verdict | None:
 def too_slow(r: Reading) -> Verdict | None:
     """A smooth fall that has much to gain at its end, or came late; or next to no movement at all."""
     s, t = r.signals, r.thresholds
+    if r.fell_silent and deficit(r) > t.deficit:
+        return None  # a net that long steps have silenced moves no more, either
     if s.moved and asleep(r) and not r.paused and r.metric != "loss":
         own = s.span <= t.asleep
         return r.verdict(

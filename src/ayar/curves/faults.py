@@ -21,7 +21,7 @@ from ayar.curves.falling import (
     too_slow,
     unlearned,
 )
-from ayar.curves.reading import MIN_POINTS, Reading
+from ayar.curves.reading import DEAD_UNITS, MIN_POINTS, Reading
 from ayar.curves.signals import RESOLUTION
 from ayar.records import Confidence, Evidence, Verdict
 
@@ -33,9 +33,6 @@ GRADIENT_NORM_MAX = "gradient_norm_max"
 
 GRADIENT_RATIO = "gradient_ratio"
 """Metric: root-mean-square gradient in the first layers over that in the last ones."""
-
-DEAD_UNITS = "dead_units"
-"""Metric: share of the hidden units that give one and the same output for every row of a probe batch."""
 
 
 def broken_pipeline(r: Reading) -> Verdict | None:
@@ -126,7 +123,7 @@ def odd_start(r: Reading) -> Verdict | None:
 def dead_units(r: Reading) -> Verdict | None:
     """A unit that is silent for every example has no gradient and stays so; a wide net can do without many."""
     shares = r.measured(DEAD_UNITS)
-    if not len(shares) or shares[-1] <= r.thresholds.dead or born_dead(r):
+    if not r.fell_silent:
         return None
     return r.verdict(
         "dead units",
@@ -137,9 +134,8 @@ def dead_units(r: Reading) -> Verdict | None:
 
 def silenced(r: Reading) -> Verdict | None:
     """Units that fell silent in training, in a run that another one beats: steps that long are what does it."""
-    shares = r.measured(DEAD_UNITS)
-    limit = r.thresholds.dead
-    if not len(shares) or shares[-1] <= limit or born_dead(r) or deficit(r) <= r.thresholds.deficit:
+    shares, limit = r.measured(DEAD_UNITS), r.thresholds.dead
+    if not r.fell_silent or deficit(r) <= r.thresholds.deficit:
         return None
     if too_high(r) or too_slow(r) or diverging(r) or ends_higher(r):
         return None
@@ -155,8 +151,8 @@ def silenced(r: Reading) -> Verdict | None:
 
 def born_dead(r: Reading) -> Verdict | None:
     """Units that are silent before the first step: no learning rate did that. In a sound net there are none."""
-    steps, shares = r.column(DEAD_UNITS)
-    if not len(shares) or steps[0] != 0 or not shares[0] > r.thresholds.born_dead:
+    shares = r.column(DEAD_UNITS)[1]
+    if not r.born_silent:
         return None
     return r.verdict(
         "dead units",

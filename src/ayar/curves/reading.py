@@ -19,6 +19,9 @@ READABLE = ("train_probe", "train_loss", "loss")
 UPDATE_RATIO = "update_ratio"
 """Metric: norm of one update over norm of the parameters, the median of a step's mini-batches."""
 
+DEAD_UNITS = "dead_units"
+"""Metric: share of the hidden units that give one and the same output for every row of a probe batch."""
+
 MIN_POINTS = 8
 """With fewer points only divergence is judged."""
 
@@ -97,6 +100,18 @@ class Reading:
     def signals(self) -> Signals:
         """The signals of the metric the curve is read from."""
         return self.line.signals
+
+    @property
+    def fell_silent(self) -> bool:
+        """Whether many units are silent at the end, but were not before training."""
+        shares, t = self.measured(DEAD_UNITS), self.thresholds
+        return len(shares) > 0 and shares[-1] > t.dead and not self.born_silent
+
+    @property
+    def born_silent(self) -> bool:
+        """Whether units were silent before the first step."""
+        steps, shares = self.column(DEAD_UNITS)
+        return len(shares) > 0 and steps[0] == 0 and bool(shares[0] > self.thresholds.born_dead)
 
     def column(self, metric: str) -> tuple[np.ndarray, np.ndarray]:
         """Steps and values of any metric, each of shape ``(n,)``; empty where it was not measured."""

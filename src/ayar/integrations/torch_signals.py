@@ -18,8 +18,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from ayar.curves.faults import DEAD_UNITS, GRADIENT_NORM, GRADIENT_NORM_MAX, GRADIENT_RATIO
-from ayar.curves.reading import UPDATE_RATIO
+from ayar.curves.faults import GRADIENT_NORM, GRADIENT_NORM_MAX, GRADIENT_RATIO
+from ayar.curves.reading import DEAD_UNITS, UPDATE_RATIO
 from ayar.nets.inside import dead_share, first_to_last
 
 

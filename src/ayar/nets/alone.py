@@ -21,7 +21,7 @@ import torch
 from torch import Tensor, nn
 
 from ayar.checkpoints import left_by
-from ayar.curves.faults import DEAD_UNITS
+from ayar.curves.reading import DEAD_UNITS
 from ayar.errors import DataError, SpaceError
 from ayar.nets import parameters
 from ayar.nets.dropout import masks_of

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from ayar.curves.faults import DEAD_UNITS
+from ayar.curves.reading import DEAD_UNITS
 from ayar.nets.alone import Material, seed_of
 from ayar.nets.calibration import threads_of
 from ayar.nets.dense import Evaluation, Step

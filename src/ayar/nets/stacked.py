@@ -20,7 +20,7 @@ import torch
 from torch import Generator, Tensor, nn
 from torch.func import functional_call, vmap
 
-from ayar.curves.faults import DEAD_UNITS
+from ayar.curves.reading import DEAD_UNITS
 from ayar.nets.alone import EVALUATION_ROWS, Alone, Loss, Material, batches, seed_of, smoothed
 from ayar.nets.inside import Glance, dead_share, together
 from ayar.nets.optimizers import LaneOptimizer, LaneState
