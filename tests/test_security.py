@@ -11,7 +11,7 @@ import pytest
 
 from ayar.errors import DataError
 from ayar.nets.parameters import load
-from ayar.space import Choice, Space
+from ayar.space import Choice, Float, Space
 from ayar.study import Study
 
 SOURCE = Path(__file__).parents[1] / "src" / "ayar"
@@ -93,3 +93,10 @@ def test_values_that_look_like_shell_or_sql_stay_values(tmp_path):
     with Study(tmp_path / "s.db", name="a'; --") as again:
         assert again.trials()[trial.id].config == {"kind": nasty}
     assert not (tmp_path / "boom").exists()
+
+
+@pytest.mark.parametrize("name", ["../../elsewhere", "/tmp/elsewhere", "..", "digits/3", "a\\b", ".hidden"])
+def test_a_studys_name_leads_to_no_folder_but_one_of_its_own(tmp_path, name):
+    """Its trials' folders are emptied and removed, and a study may come from somebody else's file."""
+    with Study(tmp_path / "s.db", space=Space(x=Float(0.0, 1.0)), minimize="loss", name=name) as study:
+        assert study.folder.resolve().parent == tmp_path / "s.db.trials"

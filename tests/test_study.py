@@ -435,6 +435,19 @@ def test_what_cannot_be_read_of_a_trial_from_elsewhere_leaves_nothing_behind(tol
     assert study.trials() == []
 
 
+@pytest.mark.parametrize("seed", [-1, 1.5, "a", True])
+def test_a_seed_that_is_none_is_refused_before_anything_is_written(tmp_path, seed):
+    with pytest.raises(SpaceError, match="can't begin random numbers"):
+        Study(tmp_path / "s.db", space=SPACE, minimize="error", seed=seed)
+    assert Study(tmp_path / "s.db", space=SPACE, minimize="error", seed=3).seed == 3
+
+
+@pytest.mark.parametrize("limit", [{"trials": 2.5}, {"steps": math.inf}, {"minutes": math.inf}])
+def test_a_limit_that_is_none_is_refused(limit):
+    with pytest.raises(BudgetError, match="is no limit"):
+        Study(space=SPACE, minimize="error").tune(lambda config, seed: 0.5, **limit, workers=0)
+
+
 @pytest.mark.parametrize("huge", [1e155, 1.7e308, -1e200])
 def test_a_loss_too_large_to_reckon_with_is_a_diverged_training_and_in_nobodys_way(huge):
     """Squares of such numbers would be infinite, and differences of them NaN, in the search as in every interval."""

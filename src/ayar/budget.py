@@ -35,6 +35,11 @@ class Budget:
             value = getattr(self, name)
             if value is not None and not value > 0:
                 raise BudgetError(f"{name}={value} leaves no time to tune. Give a number above 0.")
+            if value is not None and (math.isinf(value) or (name != "minutes" and value != int(value))):
+                wanted = "a number" if name == "minutes" else "a whole number"
+                raise BudgetError(f"{name}={value} is no limit. Give {wanted}, or leave it out to have none.")
+            if value is not None and name != "minutes":
+                object.__setattr__(self, name, int(value))
         if self.confirm != AUTO and not (isinstance(self.confirm, int | float) and 0 <= self.confirm < 1):
             raise BudgetError(
                 f"confirm={self.confirm!r} is the share of the budget kept for confirmation; give 0 to below 1, or "

@@ -5,8 +5,12 @@ its own, and the streams cannot meet: the purpose is written into the seed's upp
 """
 
 from enum import StrEnum
+from numbers import Integral
+from typing import Any
 
 import numpy as np
+
+from ayar.errors import SpaceError
 
 _BITS = 28  # seeds per stream: 2**28; with eight streams a seed stays below 2**31, which every library accepts
 _ODD = 0x9E3779B  # an odd factor makes index -> seed a bijection modulo 2**28
@@ -24,6 +28,16 @@ class Purpose(StrEnum):
 
 
 _STREAM = {purpose: position for position, purpose in enumerate(Purpose)}
+
+
+def check_seed(seed: Any) -> None:
+    """Refuse what no random numbers can begin with, before anything is written.
+
+    Raises:
+        SpaceError: It is no whole number, or a negative one.
+    """
+    if isinstance(seed, bool) or not isinstance(seed, Integral) or seed < 0:
+        raise SpaceError(f"seed={seed!r} can't begin random numbers. Give a whole number, 0 or more.")
 
 
 def trial_seed(study_seed: int, purpose: Purpose, index: int) -> int:

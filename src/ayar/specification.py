@@ -9,6 +9,7 @@ from ayar.errors import LedgerError, SpaceError
 from ayar.ledger.store import Ledger, Note, StudyRow
 from ayar.records import State
 from ayar.search import searcher_named
+from ayar.seeds import check_seed
 
 SOURCE = "source"
 """The kind of the notes that hold what an earlier study left behind."""
@@ -27,6 +28,8 @@ _JUDGED_BY = ("metric", "maximize", "objectives", "constraints")
 
 def find_or_create(ledger: Ledger, name: str | None, given: dict[str, Any]) -> tuple[int, str, dict[str, Any]]:
     """The study's number, name and specification in the ledger; written there if it is new."""
+    if given["seed"] is not None:
+        check_seed(given["seed"])
     if given["searcher"] is not None:
         searcher_named(given["searcher"])  # an unknown one is refused before anything is written
     known = [row.name for row in ledger.studies()]

@@ -25,6 +25,7 @@ from ayar.recheck.plan import Terms
 from ayar.records import Advice, Configuration, Metric, Move, Score, Trial, Verdict, Winner
 from ayar.reports.page import render
 from ayar.reports.tables import Story
+from ayar.run.folders import name_of_folder
 from ayar.run.workers import Workers
 from ayar.sealed import open_test
 from ayar.search import searcher_named, sources
@@ -483,7 +484,7 @@ class Study:
         that all of them see, so that each goes on from the files of any other.
         """
         if self._ledger.folder is not None:
-            return self._ledger.folder / self.name
+            return self._ledger.folder / name_of_folder(self.name)
         if self._temporary is None:
             self._temporary = tempfile.TemporaryDirectory(prefix="ayar-")
             weakref.finalize(self, self._temporary.cleanup)

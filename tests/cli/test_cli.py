@@ -327,6 +327,8 @@ def test_explain_says_so_when_the_trials_say_nothing(tuned, capsys):
         (["report", "iris.db", "no/such/folder/r.html"], "can't be written to no/such/folder/r.html"),
         (["tune", "train.py", "--minimize", "error"], "Name the function in it that trains, say train.py:train"),
         (["tune", "iris.db", "--minutes", "0"], "minutes=0.0 leaves no time to tune"),
+        (["tune", "iris.db", "--minutes", "inf"], "minutes=inf is no limit. Give a number, or leave it out"),
+        (["tune", "iris", "--seed", "-1"], "seed=-1 can't begin random numbers. Give a whole number, 0 or more"),
         (["tune", "iris", "--store", "iris.db", "--searcher", "racr"], "no searcher 'racr'. Choose one of: auto,"),
         (["tune", "iris", "--space", "wrong.toml"], "wrong.toml: rate: It needs exactly one of the words float"),
         (["tune", "own.py:trian", "--minimize", "error"], "no function 'trian'. Did you mean 'train'?"),

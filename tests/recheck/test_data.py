@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from sklearn.datasets import load_digits
 
+from ayar.errors import NotEnoughEvidence
 from ayar.recheck.data import MOST_ROWS, Profile, profile, profile_of
 from ayar.recheck.drift import drift, stability
 
@@ -102,6 +103,11 @@ def test_lost_classes_are_a_material_drift():
 
 def test_other_columns_are_told_apart_for_sure():
     assert drift(stored(X, Y), stored(X[:, :40], Y)).auc == 1.0
+
+
+def test_a_handful_of_rows_tells_nothing_of_a_drift():
+    with pytest.raises(NotEnoughEvidence, match="3 rows don't tell"):
+        drift(profile(X[:3], Y[:3]), profile(X[3:9], Y[3:9]))
 
 
 def test_the_stability_index_is_the_usual_sum():

@@ -21,6 +21,7 @@ from ayar.nets.data import Data, Scaling, SealedTest
 from ayar.nets.mapped import kept, pieces
 from ayar.nets.sources import PARTS, Source
 from ayar.nets.splits import Splits
+from ayar.seeds import check_seed
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
 """Share of the rows that each part gets where the source does not fix it: a choice among many configurations, and
@@ -90,7 +91,9 @@ def load_task(
 
     Raises:
         DataError: The data cannot be used; the message says why and what to do.
+        SpaceError: ``seed`` is no whole number from 0.
     """
+    check_seed(seed)
     raw = sources.read(source, target, group, time)
     kind = kind or raw.kind or _kind_of(raw.y)
     y, class_names = _labels(raw, kind)

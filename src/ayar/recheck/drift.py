@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from ayar.errors import extra
+from ayar.errors import NotEnoughEvidence, extra
 from ayar.recheck.data import Profile
 
 MATERIAL = 0.60
@@ -68,6 +68,7 @@ def drift(old: Profile, new: Profile, *, seed: int = 0) -> Drift:
     Data with other columns can be told apart for sure: an AUC of 1.
 
     Raises:
+        NotEnoughEvidence: One of them has fewer than five rows.
         MissingExtra: scikit-learn is not installed.
     """
     shift = stability(old.labels, new.labels) if old.labels and new.labels else None
@@ -77,6 +78,8 @@ def drift(old: Profile, new: Profile, *, seed: int = 0) -> Drift:
         from sklearn.ensemble import RandomForestClassifier
         from sklearn.model_selection import cross_val_predict
     a, b = _balanced(old.sample, new.sample, np.random.default_rng(seed))
+    if len(a) < _FOLDS:
+        raise NotEnoughEvidence(f"{len(a)} rows don't tell whether new data look like the old; it takes {_FOLDS}.")
     X = np.nan_to_num(np.vstack([a, b]), nan=-1e9)  # trees split missing values off
     label = np.repeat([0, 1], [len(a), len(b)])
     forest = RandomForestClassifier(_TREES, min_samples_leaf=5, random_state=seed)

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from ayar.errors import MissingExtra
+from ayar.errors import MissingExtra, NotEnoughEvidence
 from ayar.ledger.store import Note
 from ayar.recheck.data import Profile, profile_of
 from ayar.recheck.drift import Drift, drift
@@ -93,7 +93,7 @@ def _drift(notes: Sequence[Note], world: World) -> Drift | None:
         return None
     try:
         return drift(Profile.from_dict(stored[-1]), world.profile)
-    except MissingExtra:
+    except (MissingExtra, NotEnoughEvidence):
         return None
 
 

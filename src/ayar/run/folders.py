@@ -21,6 +21,16 @@ from pathlib import Path
 from ayar.records import Move
 
 _NAME = re.compile(r"(\d+)(?:\.(\d+))?")
+_LEADS_ELSEWHERE = re.compile(r"[%/\\\x00]|^\.")
+
+
+def name_of_folder(study: str) -> str:
+    """A study's name as that of one folder, which lies where it is put: no ``..``, no part of a path.
+
+    >>> name_of_folder("digits"), name_of_folder("../vision/cifar")
+    ('digits', '%2E.%2Fvision%2Fcifar')
+    """
+    return _LEADS_ELSEWHERE.sub(lambda found: f"%{ord(found[0]):02X}", study)
 
 
 def own_folder(move: Move, root: Path) -> Path:
