@@ -103,9 +103,7 @@ class Source:
         if not path.is_file():
             raise ObjectiveError(f"There is no file {path}, so {self.word} can't be trained. Check the path.")
         sys.path.insert(0, str(path.parent.absolute()))  # so that it finds its neighbours
-        with suppress(
-            OSError
-        ):  # Python would take the bytecode of a text as long and of the same second for this one's
+        with suppress(OSError):  # workers, too, would run the bytecode of a text as long and of the same second
             Path(importlib.util.cache_from_source(str(path))).unlink()
         spec = importlib.util.spec_from_file_location(path.stem, path)
         assert spec is not None
