@@ -187,6 +187,7 @@ def _alone(x: np.ndarray, y: np.ndarray, *, classes: bool) -> tuple[str, float]:
     if not classes:
         if np.ptp(y) == 0:
             return "", 0.0
+        x, y = (values / np.abs(values).max() for values in (x, y))  # squares of tiny values are zero
         return "correlation", float(max(abs(np.corrcoef(x, y)[0, 1]), abs(np.corrcoef(ranks, _ranks(y))[0, 1])))
     labels, numbers, counts = np.unique(y, return_inverse=True, return_counts=True)
     if len(labels) < 2 or counts.min() < FEWEST:

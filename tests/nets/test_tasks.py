@@ -238,6 +238,13 @@ def test_logits_and_log_probabilities_score_alike(npz):
     assert sealed.score(lambda X: logits) == pytest.approx(sealed.score(lambda X: shifted))
 
 
+@pytest.mark.parametrize("unit", [1e200, 1e-200])
+def test_a_target_whose_errors_have_no_squares_is_refused(npz, unit):
+    rng = np.random.default_rng(0)
+    with pytest.raises(DataError, match="Give it another unit, or its logarithm"):
+        load_task(npz(X=rng.normal(size=(60, 3)), y=unit * rng.normal(size=60)))
+
+
 def test_regression_is_scored_in_the_targets_units(npz):
     task = load_task(npz(X=table()["X"], y=np.linspace(0, 300.5, 60)))
     scores = task.sealed.score(lambda X: np.full(len(X), 1000.0))

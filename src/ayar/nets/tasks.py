@@ -21,6 +21,7 @@ from ayar.nets.data import Data, Scaling, SealedTest
 from ayar.nets.mapped import kept, pieces
 from ayar.nets.sources import PARTS, Source
 from ayar.nets.splits import Splits
+from ayar.records import LARGEST
 from ayar.seeds import check_seed
 
 SHARES = {"train": 0.6, "valid": 0.2, "test": 0.2}
@@ -195,6 +196,12 @@ def _labels(raw: Source, kind: str) -> tuple[np.ndarray, tuple[str, ...]]:
             raise DataError(f"The target of {raw.name} is text ({y[0]!r}, ...); regression needs numbers.")
         if len(np.unique(y)) < 2:
             raise DataError(f"The target of {raw.name} has the same value in every row: nothing to learn.")
+        low, high = float(y.min()), float(y.max())
+        if max(-low, high) > LARGEST or high - low < 1 / LARGEST:
+            raise DataError(
+                f"The target of {raw.name} goes from {low:.3g} to {high:.3g}, and nobody can reckon with squares of its "
+                "errors. Give it another unit, or its logarithm."
+            )
         return y.astype(np.float64), ()
     values, labels = np.unique(y, return_inverse=True)
     if len(values) < 2:
