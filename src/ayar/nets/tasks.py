@@ -199,8 +199,8 @@ def _labels(raw: Source, kind: str) -> tuple[np.ndarray, tuple[str, ...]]:
         low, high = float(y.min()), float(y.max())
         if max(-low, high) > LARGEST or high - low < 1 / LARGEST:
             raise DataError(
-                f"The target of {raw.name} goes from {low:.3g} to {high:.3g}, and nobody can reckon with squares of its "
-                "errors. Give it another unit, or its logarithm."
+                f"The target of {raw.name} goes from {low:.3g} to {high:.3g}, and its errors have no squares to reckon "
+                "with. Give it another unit, or its logarithm."
             )
         return y.astype(np.float64), ()
     values, labels = np.unique(y, return_inverse=True)
