@@ -183,14 +183,14 @@ def test_a_metric_that_was_mistyped_is_corrected_by_the_next_call_as_long_as_not
 
 def test_a_tuning_that_was_refused_before_its_first_trial_may_be_given_other_values(tmp_path):
     """A user who is told to give a horizon must not be told then that the study has none."""
-    space = ayar.Space(x=ayar.Float(0.0, 1.0))
+    space = ayar.Space(x=ayar.Float(0.0, 1.0), epochs=3)
 
     def steps(config, seed):
         for step in range(1, 4):
             yield {"error": config["x"] / step}
 
     refused = Study(tmp_path / "a.db", space=space, minimize="eror")
-    with refused, pytest.raises(ObjectiveError, match="horizon"):
+    with refused, pytest.raises(ObjectiveError, match=r"horizon=3\) \(--horizon 3\)"):
         refused.tune(steps, trials=2, workers=0, progress=False)
     with Study(tmp_path / "a.db", space=space, minimize="error", horizon=3) as study:
         study.tune(steps, trials=2, workers=0, confirm=0, progress=False)

@@ -36,6 +36,7 @@ from ayar.search import Population
 from ayar.search.advised import Doctor
 from ayar.search.base import Problem, Searcher
 from ayar.seeds import Purpose
+from ayar.specification import largest_step
 from ayar.tuning import Tuning
 from ayar.winner import ranked
 
@@ -172,9 +173,11 @@ class Workshop:
         """Whether the objective can be stopped and continued; refuses one whose steps nobody limited."""
         training = as_training(objective, metric=self.book.metric.name)
         if training.needs_horizon and self.problem.horizon == 1 and "iterations" not in self.problem.space.names:
+            words = self.problem.space.to_dict()
+            steps = next((largest_step(words[name]) for name in ROLES["iterations"] if name in words), 50)
             raise ObjectiveError(
                 "This training reports step by step, but the study's horizon is 1 step. Say how many steps a whole "
-                "training has: iterations=50 in the space, or Study(..., horizon=50) (--horizon 50)."
+                f"training has: iterations={steps} in the space, or Study(..., horizon={steps}) (--horizon {steps})."
             )
         if self._branches and not training.hands_over:
             raise ObjectiveError(

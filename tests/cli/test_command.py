@@ -67,6 +67,14 @@ def test_a_command_that_never_ran_may_be_mended(folder, capsys):
     assert tune(sys.executable, "train.py", "{x}") == 0
 
 
+def test_a_command_of_several_steps_in_a_study_of_one_is_told_what_it_misses(folder, capsys):
+    (folder / "space.toml").write_text("x = { float = [0.0, 1.0] }\n")
+    assert tune(sys.executable, "train.py", "{x}") == 0
+    said = capsys.readouterr().out
+    assert said.startswith("note: The horizon is 1 step, so the last line of each training counted.")
+    assert max(map(len, said.splitlines())) <= 80
+
+
 def test_only_tune_takes_a_command(folder, capsys):
     with pytest.raises(SystemExit) as exit_:
         main(["best", "train.db", "--", "python"])

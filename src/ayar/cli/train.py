@@ -251,6 +251,13 @@ def show_result(opened: Opened, *, report: str | None, as_json: bool) -> None:
         facts = {"study": story.name, "store": story.store, "trials": len(story.trials), "report": report}
         say_json({**facts, "winner": winner_row(story)})
         return
-    for warning in opened.facts.get("warnings", ()):
-        say(f"note: {warning}")
+    warnings = [*opened.facts.get("warnings", ())]
+    if opened.source.command and opened.study.horizon == 1:
+        warnings.append(
+            "The horizon is 1 step, so the last line of each training counted. Where the command prints one line for "
+            "each epoch, give the number of epochs, as iterations in the space or as --horizon: then curves are read, "
+            "and poor trials cost little."
+        )
+    for warning in warnings:
+        say(words.folded(f"note: {warning}"))
     say(terminal.winner_summary(story, colour=coloured()))

@@ -129,8 +129,9 @@ class PostgresDatabase:
 
 def _cause(error: DBAPIError) -> str:
     state = getattr(error.orig, "sqlstate", None)
-    if state is None:  # no answer from a server
-        return f"{_one_line(error)}. Check that the server runs, and the URL's host, port, user and database"
+    if state is None:  # no answer from a server; the lines after the first are the driver's own guess
+        first = (str(error.orig).strip().splitlines() or ["no answer"])[0].rstrip(".:")
+        return f"{first}. Check that the server runs, and the URL's host, port, user and database"
     return next((words for prefix, words in _CAUSES.items() if state.startswith(prefix)), _one_line(error))
 
 

@@ -259,13 +259,15 @@ class Findings:
                     "Keep the winner."
                 )
             case Decision.KEEP_CONFIRMED:
-                return f"None of {count} challengers is better by {self.margin:.3g} or more. Keep the winner."
+                none = "The one challenger is not" if count == 1 else f"None of {count} challengers is"
+                return f"{none} better by {self.margin:.3g} or more. Keep the winner."
             case Decision.INCONCLUSIVE if gain:
                 return f"A challenger may be better ({gain}), but the budget ended first. Allow more trainings."
             case Decision.INCONCLUSIVE:
                 return "Every challenger diverged or failed, so nothing was compared. Look at their errors."
         level = " The level moved, the order did not: no other values are called for." * (self.shift is Shift.LEVEL)
-        return f"None of {count} challengers was shown to be better.{level} Keep the winner.{seen}"
+        none = "The one challenger was not" if count == 1 else f"None of {count} challengers was"
+        return f"{none} shown to be better.{level} Keep the winner.{seen}"
 
     def _gain_in_words(self) -> str:
         if self.result is None or self.result.best is None or not self._has_gain:
