@@ -43,9 +43,14 @@ def test_the_page_renews_itself_when_the_study_has_grown(served):
         page.goto(served.address)
         assert page.locator("table.trials tbody tr").count() == 10
 
+        by_steps = page.locator("table.trials th button", has_text="steps")
+        by_steps.click()
+        by_steps.click()
         served.count = 14
 
         expect(page.locator("table.trials tbody tr")).to_have_count(14, timeout=PATIENCE_MS)
+        assert page.locator("table.trials th[aria-sort=descending]").inner_text().startswith("steps")
+        assert page.locator("header .sum").inner_text().startswith("14 trials")
         page.locator("svg.curves >> visible=true").first.focus()
         page.keyboard.press("ArrowLeft")
         assert page.locator("#card strong").inner_text().startswith("Trial 13 ·")

@@ -20,10 +20,16 @@
     const text = await (await fetch("/", { cache: "no-store" })).text();
     const next = new DOMParser().parseFromString(text, "text/html");
     const chosen = [...document.querySelectorAll("input:checked")].map((input) => input.id);
-    for (const id of ["main", "trials"]) document.getElementById(id).replaceWith(next.getElementById(id));
+    const sorted = document.querySelector("table.trials th[aria-sort]");
+    for (const id of ["sum", "main", "trials"]) document.getElementById(id).replaceWith(next.getElementById(id));
     for (const id of chosen) {
       const input = document.getElementById(id);
       if (input) input.checked = true;
+    }
+    if (sorted) {
+      const heads = [...document.querySelectorAll("table.trials th")];
+      const button = heads.find((head) => head.textContent === sorted.textContent)?.querySelector("button");
+      for (let i = sorted.getAttribute("aria-sort") === "ascending" ? 1 : 2; i > 0; i--) button?.click();
     }
     document.documentElement.dataset.version = next.documentElement.dataset.version;
     document.title = next.title;
