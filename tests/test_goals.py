@@ -5,7 +5,7 @@ import json
 import pytest
 
 from ayar.cli.main import main
-from ayar.errors import NotInLedger, SpaceError
+from ayar.errors import NotInLedger, ObjectiveError, SpaceError
 from ayar.reports.terminal import winner_summary
 from ayar.seeds import Purpose
 from ayar.space import Choice, Float, Space
@@ -22,6 +22,25 @@ def asked_and_told(study, n, train=measured):
     for _ in range(n):
         (move,) = study.ask()
         study.tell(move, train(move.config, move.seed))
+
+
+def test_an_objective_or_a_limit_that_no_training_measures_is_refused_and_may_be_corrected(tmp_path):
+    """A mistyped limit must not be kept by silence."""
+
+    def score(config, seed):
+        return {"loss": config["x"], "size": 1 - config["x"]}
+
+    space = Space(x=Float(0.0, 1.0))
+    mistyped = Study(tmp_path / "a.db", space=space, minimize="loss", constraints={"siz": "<= 0.5"})
+    with mistyped, pytest.raises(ObjectiveError, match=r"but not 'siz'\. Did you mean 'size'\?"):
+        mistyped.tune(score, trials=6, workers=0, progress=False)
+    with Study(tmp_path / "a.db", space=space, minimize="loss", constraints={"size": "<= 0.5"}) as study:
+        study.tune(score, trials=6, workers=0, confirm=0, progress=False)
+        assert study.recommend().config["x"] >= 0.5
+    with pytest.raises(SpaceError, match="was made with constraints"):
+        Study(tmp_path / "a.db", space=space, minimize="loss", constraints={"size": "<= 0.4"})
+    with pytest.raises(ObjectiveError, match="but not 'siz'"):
+        Study(space=space, minimize=["loss", "siz"]).tune(score, trials=6, workers=0, progress=False)
 
 
 def test_of_two_objectives_the_front_is_what_nobody_beats(tmp_path):

@@ -103,6 +103,13 @@ def value_of(trial: Trial, metric: str) -> float:
     return next(values, trial.cost_s if metric == COST and trial.curve.measurements else math.nan)
 
 
+def unmeasured(trial: Trial, metrics: Sequence[Metric], constraints: Sequence[Constraint]) -> list[str]:
+    """Names of objectives and limits that a trial never measured: mistyped, most likely."""
+    names = dict.fromkeys([*(metric.name for metric in metrics), *(limit.metric for limit in constraints)])
+    measured = {name for measurement in trial.curve for name in measurement.metrics}
+    return [name for name in names if name not in measured and name != COST]
+
+
 @dataclass(frozen=True)
 class Values:
     """A column of the history: what these metrics came to, each as a loss; NaN for what isn't known."""

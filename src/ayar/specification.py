@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ayar.errors import LedgerError, SpaceError
+from ayar.goals import constraints_of, unmeasured
 from ayar.ledger.store import Ledger, Note, StudyRow
-from ayar.records import State
+from ayar.records import Metric, State
 from ayar.search import searcher_named
 from ayar.seeds import check_seed
 
@@ -71,7 +72,7 @@ def _spec_of_known(ledger: Ledger, row: StudyRow, given: Mapping[str, Any]) -> d
     if changes:
         spec["space"] = changes[-1].body["space"]
     if any(value is not None and value != spec.get(key) for key, value in given.items()):
-        correction = {} if changes else _correction(ledger, row.id, given)
+        correction = {} if changes else _correction(ledger, row.id, spec, given)
         if correction:
             spec |= correction
             ledger.add_note(row.id, CORRECTED, {key: spec[key] for key in spec if spec[key] != row.spec.get(key)})
@@ -89,10 +90,11 @@ def _spec_of_known(ledger: Ledger, row: StudyRow, given: Mapping[str, Any]) -> d
     return spec
 
 
-def _correction(ledger: Ledger, study: int, given: Mapping[str, Any]) -> dict[str, Any]:
+def _correction(ledger: Ledger, study: int, spec: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, Any]:
     """What may be said anew, because nothing depends on it yet; empty where something does.
 
-    All, where the first tuning was refused; what judges the trials, where they failed and none measured anything.
+    All, where the first tuning was refused; what judges the trials, where they failed and none measured anything;
+    further objectives and limits, where one of them was never measured.
     """
     trials = ledger.trials(study)
     states = {trial.state for trial in trials}
@@ -100,7 +102,12 @@ def _correction(ledger: Ledger, study: int, given: Mapping[str, Any]) -> dict[st
     if not trials and None not in (given["space"], given["metric"]) and ledger.notes(study, REFUSED):
         return {**judged, **_spec_of_new(given)}
     is_free = State.FAILED in states <= {State.FAILED, State.PAUSED} and not any(len(trial.curve) for trial in trials)
-    return judged if is_free and given["metric"] is not None else {}
+    if is_free and given["metric"] is not None:
+        return judged
+    goals = [Metric(*each) for each in spec.get("objectives") or ()], constraints_of(spec.get("constraints"))
+    measured = [trial for trial in trials if len(trial.curve)]
+    never = set.intersection(*(set(unmeasured(trial, *goals)) for trial in measured)) if measured else set()
+    return {key: given[key] for key in ("objectives", "constraints")} if never else {}
 
 
 def was_of(changes: Sequence[Note]) -> dict[str, Any]:

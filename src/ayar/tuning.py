@@ -6,8 +6,10 @@ import math
 import shutil
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from typing import NoReturn
 
 from ayar.asking import ask, hopeless, once_more
 from ayar.budget import Budget, plan_of
@@ -23,8 +25,8 @@ from ayar.confirmation import (
     share_by_luck,
 )
 from ayar.curves.stopping import diverges
-from ayar.errors import ClaimLost, LedgerError, ObjectiveError
-from ayar.goals import eligible
+from ayar.errors import ClaimLost, LedgerError, ObjectiveError, did_you_mean
+from ayar.goals import eligible, unmeasured
 from ayar.interrupt import Interrupt
 from ayar.logbook import Logbook
 from ayar.progress import ProgressDisplay
@@ -351,6 +353,9 @@ class Tuning:
                 failures = [failure for event in events if (failure := self._record(event))]
             for failure in failures:
                 self._refuse_hopeless(failure)
+            for event in events:
+                if isinstance(event, Finished):
+                    self._refuse_unmeasured(self.book.trial(event.trial))
         self.thinking.trained(event.cost_s for event in events if isinstance(event, Measured))
         return sum(not isinstance(event, Measured) for event in events)
 
@@ -400,10 +405,22 @@ class Tuning:
         trials = self.book.trials
         all_failed = len(trials) >= HOPELESS and all(t.error is not None and not t.curve.trained for t in trials)
         if failure.contract or all_failed:
-            for number in self.active:  # nobody trains them any more
-                self.book.record(Finished(number, ended=False))
             lead = "" if failure.contract else f"All of the first {len(trials)} trainings failed; the last one so: "
-            raise ObjectiveError(f"{lead}{failure.error}")
+            self._give_up(f"{lead}{failure.error}")
+
+    def _refuse_unmeasured(self, trial: Trial) -> None:
+        """Stop where a whole training measured nothing for an objective or a limit: nothing could be said of it."""
+        goals = self.problem.objectives, self.problem.constraints
+        if trial.state is State.COMPLETED and any(goals) and (missing := unmeasured(trial, *goals)):
+            given = sorted({name for measurement in trial.curve for name in measurement.metrics})
+            hint = did_you_mean(missing[0], given) or " Measure it too."
+            self._give_up(f"The training gave {', '.join(map(repr, given))} but not {missing[0]!r}.{hint}")
+
+    def _give_up(self, why: str) -> NoReturn:
+        for number in self.active:  # nobody trains them any more
+            with suppress(ClaimLost):
+                self.book.record(Finished(number, ended=False))
+        raise ObjectiveError(why)
 
     def _prune_folders(self) -> None:
         """Remove the folders of search trials that are unlikely to be thawed; they can train again."""
