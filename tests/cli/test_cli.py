@@ -302,6 +302,14 @@ def test_precision_is_on_record_and_not_mixed_within_a_study(tmp_path, capsys, m
     assert "own.py:train trains by itself" in own
 
 
+def test_what_a_ledger_by_itself_does_not_heed_is_said(tuned, capsys):
+    """The tuning is over, so the command goes on with nothing; but nobody is to think that the searcher changed."""
+    again = ["tune", "iris.db", "--trials", "12", "--json"]
+    assert main([*again, "--searcher", "tpe", "--learn-from", "other.db"]) == 0
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.startswith("note: iris.db by itself goes on with its study as it is, without --searcher and --learn-fr")
+
+
 def test_a_study_exported_and_imported_is_the_same_study(tuned, tmp_path, capsys):
     run(capsys, "export", "iris.db", tmp_path / "iris.jsonl", "--what", "study")
     run(capsys, "import", tmp_path / "iris.jsonl", tmp_path / "copy.db")

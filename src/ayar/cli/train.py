@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import re
+import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,10 @@ from ayar.study import Study
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PYTHON = {"True": True, "False": False, "None": None}
+
+
+_OF_NEW_STUDIES = ("space", "minimize", "maximize", "constraint", "horizon", "searcher", "learn_from", "change_space")
+"""Options that say what a study is; where its ledger is all that is named, nobody would look at them."""
 
 
 def tune(args: argparse.Namespace) -> None:
@@ -93,6 +99,13 @@ def _open_for_tuning(args: argparse.Namespace) -> Opened:
             raise ObjectiveError(
                 "Say what to tune: a task (digits), a .csv or .npz, FILE.py:FUNCTION, -- COMMAND, or a ledger."
             )
+        unheard = " and ".join(f"--{name.replace('_', '-')}" for name in _OF_NEW_STUDIES if getattr(args, name))
+        if unheard:
+            note = (
+                f"note: {store} by itself goes on with its study as it is, without {unheard}. To have that heard, name "
+                f"what it trains, too: ayar tune SOURCE --store {store} ..."
+            )
+            print(textwrap.fill(note, 79), file=sys.stderr)
         opened = reopen(store, args.study)
         if not opened.source.known:
             raise ObjectiveError(
