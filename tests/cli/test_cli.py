@@ -307,7 +307,7 @@ def test_what_a_ledger_by_itself_does_not_heed_is_said(tuned, capsys):
     again = ["tune", "iris.db", "--trials", "12", "--json"]
     assert main([*again, "--searcher", "tpe", "--learn-from", "other.db"]) == 0
     told = " ".join(capsys.readouterr().err.split())
-    assert told.startswith("note: iris.db by itself goes on with its study as it is, without --searcher and --learn-fr")
+    assert "iris.db by itself goes on with its study as it is, without --searcher and --learn-from. To have" in told
 
 
 def test_a_study_exported_and_imported_is_the_same_study(tuned, tmp_path, capsys):
