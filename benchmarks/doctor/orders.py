@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from labels import MEND, Labelled
-from scores import PIPELINE, Said, is_faulty, right
+from scores import FEW_UNITS, PIPELINE, Said, is_faulty, right
 
 from ayar.curves.advice import SECOND, UNUSUAL
 
@@ -88,8 +88,9 @@ def _order(counts: Sequence[Count], usual: np.ndarray) -> list[str]:
 
 
 def _answers(count: Count, order: Sequence[str]) -> list[str]:
-    """As the doctor answers: mend a pipeline, leave unusual values (of momentum second), then the order."""
-    first = [MEND] if count.headline in PIPELINE else []
+    """As the doctor answers: mend a pipeline, but for few units, leave unusual values (of momentum second), the order."""
+    first = [move for move in count.unusual[:1] if move == FEW_UNITS]
+    first += [MEND] if count.headline in PIPELINE else []
     first += [move for move in count.unusual if move != "momentum down"]
     second = [move for move in count.unusual if move == "momentum down"]
     rest = [move for move in order if move in count.run.tried]
