@@ -88,7 +88,7 @@ def _order(counts: Sequence[Count], usual: np.ndarray) -> list[str]:
 
 
 def _answers(count: Count, order: Sequence[str]) -> list[str]:
-    """As the doctor answers: mend a pipeline, but for few units, leave unusual values (of momentum second), the order."""
+    """As the doctor answers: mend a pipeline, few units before, leave unusual values (momentum second), the order."""
     first = [move for move in count.unusual[:1] if move == FEW_UNITS]
     first += [MEND] if count.headline in PIPELINE else []
     first += [move for move in count.unusual if move != "momentum down"]

@@ -104,8 +104,8 @@ class Reading:
     @property
     def fell_silent(self) -> bool:
         """Whether many units are silent at the end, but were not before training."""
-        shares, t = self.measured(DEAD_UNITS), self.thresholds
-        return len(shares) > 0 and shares[-1] > t.dead and not self.born_silent
+        last = next(filter(math.isfinite, self.column(DEAD_UNITS)[1][::-1]), 0.0)
+        return bool(last > self.thresholds.dead) and not self.born_silent
 
     @property
     def born_silent(self) -> bool:
