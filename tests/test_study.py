@@ -9,7 +9,7 @@ import subprocess
 import sys
 import textwrap
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 
 import cloudpickle
 import pytest
@@ -209,8 +209,9 @@ def test_where_every_training_failed_all_are_tried_again_once_the_training_is_me
 
     with Study(tmp_path / "a.db", space=SPACE, minimize="error") as study:
         for _ in range(2):
-            with pytest.raises(ObjectiveError, match=r"trainings failed; the last one so: KeyError: 'z'"):
-                study.tune(broken, trials=trials, workers=0, progress=False)
+            refused = pytest.raises(ObjectiveError, match=r"first 8 trainings failed; the last one so: KeyError: 'z'")
+            with refused if trials > 8 else nullcontext():
+                assert study.tune(broken, trials=trials, workers=0, progress=False) is None
         with pytest.raises(NotInLedger, match=r"failed, the last one so: KeyError: 'z'"):
             study.recommend()
     with Study(tmp_path / "a.db") as study:

@@ -59,11 +59,17 @@ def _claimed(
     return moves
 
 
-def hopeless(book: Logbook) -> list[int]:
+def hopeless(trials: Sequence[Trial]) -> list[int]:
     """The failed trials of a study all of whose trainings failed; none as soon as one measured more, or goes on."""
-    failed = [trial.id for trial in book.trials if trial.state is State.FAILED]
-    begun = sum(trial.state is not State.PAUSED or len(trial.curve) > 0 for trial in book.trials)
+    failed = [trial.id for trial in trials if trial.state is State.FAILED]
+    begun = sum(trial.state is not State.PAUSED or len(trial.curve) > 0 for trial in trials)
     return failed if len(failed) == begun else []
+
+
+def all_failed(trials: Sequence[Trial]) -> str:
+    """What to say of a study all of whose trainings failed; empty where one of them measured more."""
+    failed = hopeless(trials)
+    return f"All {len(failed)} trainings failed; the last one so: {trials[failed[-1]].error}" if failed else ""
 
 
 def once_more(book: Logbook, numbers: list[int]) -> list[Move]:

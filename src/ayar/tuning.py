@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 import time
@@ -11,7 +12,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import NoReturn
 
-from ayar.asking import ask, hopeless, once_more
+from ayar.asking import all_failed, ask, hopeless, once_more
 from ayar.budget import Budget, plan_of
 from ayar.checkpoints import that_fit
 from ayar.confirmation import (
@@ -51,6 +52,8 @@ _LOOK_EVERY_S = 0.2  # for Ctrl-C, and for what other processes have done
 SPARED = 4  # leaders that get a further seed while the search leaves lanes empty
 TOGETHER = 8  # one of so many lanes is free before moves are asked for
 HOPELESS = 8  # so many failures, and nothing else, mean a broken training rather than bad configurations
+
+_LOG = logging.getLogger("ayar")
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +98,7 @@ class Tuning:
         """
         book = self.book
         begun, paid_s = time.monotonic(), self._paid_s(workers)
-        broken = hopeless(book)  # what a broken training took is no search
+        broken = hopeless(book.trials)  # what a broken training took is no search
         ends_at = begun + budget.search_s - (0.0 if broken else paid_s) - math.fsum(self._unpaid_s)
         left_over = [m for m in book.outstanding() if m.purpose is Purpose.SEARCH and m.trial not in book.elsewhere]
 
@@ -124,9 +127,8 @@ class Tuning:
             next_moves, phase="search", shown=shown, over=lambda: used() >= 1, waits=waits, over_elsewhere=settled
         )
         self._unpaid_s.append(time.monotonic() - begun - (self._paid_s(workers) - paid_s))
-        if (failed := hopeless(book)) and not self.interrupt.asked:
-            last = book.trial(failed[-1])
-            raise ObjectiveError(f"All {len(failed)} trainings failed; the last one so: {last.error}")
+        if (said := all_failed(book.trials)) and not self.interrupt.asked:
+            _LOG.warning(said)
 
     def _asked(self, n: int, workers: int) -> list[Move]:
         """Up to ``n`` moves that the searcher wants; in lanes, which train quickly, none too short to think about."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import inspect
 import os
 import re
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         adds 10 replace, 11 retune, 12 inconclusive, 20 regressed.
     """
     args = _parsed(argv)
+    logging.getLogger("ayar").handlers = [logging.NullHandler()]  # a command says by itself what went wrong
     try:
         return args.command(args) or 0
     except AyarError as error:

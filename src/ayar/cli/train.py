@@ -10,6 +10,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+from ayar.asking import all_failed
 from ayar.cli import words
 from ayar.cli.options import workers
 from ayar.cli.output import coloured, say, say_json
@@ -67,6 +68,8 @@ def tune(args: argparse.Namespace) -> None:
             lanes=args.lanes,
             doctor=args.doctor,
         )
+    if said := all_failed(study.trials()):
+        raise ObjectiveError(said)
     winner, before = study.winner(), study.notes("test opened")
     if winner is not None and not opened.source.is_own and ScoreKind.FRESH_SEED in winner.scores and not before:
         open_test(opened, purpose="the score of the tuned winner")
