@@ -80,6 +80,15 @@ def test_a_row_says_what_is_known_of_a_trial():
     ]
 
 
+def test_a_metric_called_error_has_its_column_and_failures_one_beside_it():
+    curve = Curve((Measurement(1, 0.25, metrics={"error": 0.25}),))
+    told = small(Trial(0, {}, 1, curve=curve), Trial(1, {}, 1, error="no GPU"), metric="error")
+
+    rows = tables.trial_rows(told)
+
+    assert [(row["error"], row["failure"]) for row in rows] == [(0.25, None), (None, "no GPU")]
+
+
 def test_details_and_winner_are_strict_json_too():
     told = story(30)
     number = next(t.id for t in told.trials if t.diverged)

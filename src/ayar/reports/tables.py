@@ -256,7 +256,11 @@ def fixed(story: Story) -> list[tuple[str, str]]:
 
 
 def trial_rows(story: Story) -> list[dict[str, Any]]:
-    """One flat, JSON-safe row per trial, for programs: what cannot be a JSON number (NaN, infinity) is None."""
+    """One flat, JSON-safe row per trial, for programs: what cannot be a JSON number (NaN, infinity) is None.
+
+    Why a trial failed stands in ``error``, or in ``failure`` where the study's metric is called ``error``.
+    """
+    why = "failure" if story.metric == "error" else "error"
     return [
         {
             "trial": trial.id,
@@ -268,7 +272,7 @@ def trial_rows(story: Story) -> list[dict[str, Any]]:
             story.metric: json_safe(story.score_of(trial)),
             "cost_s": json_safe(trial.cost_s),
             "verdict": story.headline(trial) or None,
-            "error": trial.error,
+            why: trial.error,
             **{f"config.{name}": json_safe(value) for name, value in trial.config.items()},
         }
         for trial in story.trials
