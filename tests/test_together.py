@@ -6,12 +6,12 @@ import signal
 import sqlite3
 import subprocess
 import sys
-import time
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 import pytest
+from tests.waiting import until
 
 from ayar.errors import ClaimLost
 from ayar.records import State
@@ -72,13 +72,6 @@ def answer(process):
 def log(store):
     lines = Path(f"{store}.log")
     return [json.loads(line) for line in lines.read_text().splitlines()] if lines.exists() else []
-
-
-def until(holds, timeout_s=60):
-    deadline = time.monotonic() + timeout_s
-    while not holds():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def read(store):

@@ -6,13 +6,12 @@ import signal
 import subprocess
 import sys
 import textwrap
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import psutil
 import pytest
 from tests.run.conftest import gone
+from tests.waiting import until
 
 from ayar.errors import ObjectiveError, TrainingFailed
 from ayar.records import State
@@ -46,16 +45,6 @@ RESUMING = """
             time.sleep(600)
     (saved.parent / "end").touch()
 """
-
-
-def comes_true(fact: Callable[[], bool], patience_s: float = 20.0) -> bool:
-    """Whether a signal that was sent has its effect: the system delivers it when it likes."""
-    until = time.monotonic() + patience_s
-    while not fact():
-        if time.monotonic() > until:
-            return False
-        time.sleep(0.01)
-    return True
 
 
 @pytest.fixture
@@ -233,7 +222,7 @@ def test_a_paused_command_uses_no_processor(script, tmp_path):
     steps = as_training(words, metric="loss").start({}, 7, tmp_path, 0, 10)
     _, metrics = next(steps)
     process = psutil.Process(int(metrics["loss"]))
-    assert comes_true(lambda: process.status() == psutil.STATUS_STOPPED)
+    until(lambda: process.status() == psutil.STATUS_STOPPED)
     steps.close()
     assert not process.is_running()
 
@@ -259,7 +248,7 @@ def test_what_a_command_said_before_it_was_asked_is_not_lost(script, tmp_path):
     steps = training.start({}, 7, tmp_path, 0, 10)
     assert next(steps) == (1, {"loss": 1.0})
     os.killpg(json.loads((tmp_path / "pid").read_text()), signal.SIGCONT)  # as if it had been quicker than the signal
-    assert comes_true((tmp_path / "end").exists)
+    until((tmp_path / "end").exists)
     steps.close()
     assert (tmp_path / "epoch").read_text() == "6"
     again = training.start({}, 7, tmp_path, 1, 10)
@@ -322,7 +311,7 @@ def test_closing_ends_the_command_and_its_children(script, tmp_path):
     steps = as_training(script(PARENT), metric="loss").start({}, 7, tmp_path, 0, 10)
     child = int(next(steps)[1]["loss"])
     steps.close()
-    assert comes_true(lambda: gone(child))
+    until(lambda: gone(child))
 
 
 @pytest.mark.parametrize("workers", [0, 1])
@@ -346,7 +335,7 @@ def test_nothing_outlives_a_killed_study(script, tmp_path, workers):
     process.send_signal(signal.SIGKILL)
     process.wait()
     process.stdout.close()
-    assert comes_true(lambda: gone(child))
+    until(lambda: gone(child))
 
 
 def test_in_this_process_a_command_trains_too(script, tmp_path, move, finish, curve):

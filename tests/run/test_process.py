@@ -12,6 +12,7 @@ import time
 import psutil
 import pytest
 from tests.run.conftest import gone
+from tests.waiting import until
 
 from ayar.errors import ObjectiveError
 from ayar.records import Move
@@ -50,15 +51,6 @@ def hang():
 
 def pool_of(objective=training, count=1, **limits):
     return open_pool(objective, metric="loss", horizon=3, workers=Workers(count, **limits))
-
-
-def until(condition):
-    """Poll a condition of the operating system; fail when it never comes true."""
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        if time.monotonic() > deadline:
-            pytest.fail("it never came true")
-        time.sleep(0.01)
 
 
 def failure(pool, finish, job):

@@ -6,6 +6,7 @@ import time
 from pathlib import Path
 
 import pytest
+from tests.waiting import until
 
 from ayar.errors import ObjectiveError
 from ayar.records import State
@@ -80,8 +81,8 @@ def test_a_worker_takes_the_resources_that_it_asks_for(doomed, move):
         pool.submit(move(0, 0, 6, s=0.1))
         while not pool.wait(1):
             pass
-        while ray.available_resources().get("fast_disk") != 0.25:  # nodes tell each other now and then
-            time.sleep(0.05)
+        until(lambda: ray.available_resources().get("fast_disk", 1) < 1)  # nodes tell each other now and then
+        assert ray.available_resources()["fast_disk"] == 0.25
 
 
 def test_what_goes_wrong_is_told_with_the_last_output(doomed, move, finish):

@@ -66,3 +66,4 @@ def test_the_page_says_so_when_its_server_is_gone(served):
         served.server.should_exit = True
 
         expect(page.locator("#live")).to_have_text("not connected", timeout=PATIENCE_MS)
+        assert page.locator("table.trials tbody tr").count() == 10  # what is known stays to be read
