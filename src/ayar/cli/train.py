@@ -31,8 +31,6 @@ from ayar.study import Study
 
 _NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _PYTHON = {"True": True, "False": False, "None": None}
-
-
 _OF_NEW_STUDIES = ("space", "minimize", "maximize", "constraint", "horizon", "searcher", "learn_from", "change_space")
 """Options that say what a study is; where its ledger is all that is named, nobody would look at them."""
 
